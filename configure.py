@@ -1,0 +1,608 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Writes the ninja files of karc.
+
+    ./configure.py                       build.ninja: gcc-compatible cc, variant release, in build/
+    ./configure.py --variant asan        build/asan/build.ninja, for ninja -C build/asan
+    ./configure.py --cc clang            build/release-clang/build.ninja
+    ./configure.py --all-variants        all of the above
+    ./configure.py --out DIR             DIR/build.ninja, DIR anywhere
+    ./configure.py --install             first install what is missing (Debian, Ubuntu)
+
+build.ninja is committed.  It holds no absolute path, no version and no probe result: what
+depends on the machine (pkg-config, PREFIX, DESTDIR, CI) is resolved inside the commands, so that
+writing it again anywhere gives the same bytes.  tests/build/test_regenerate.py checks that.
+
+To add a source file or a test: one line in the room's list below, then ninja (which calls
+this script again).  Public headers need no entry; they are found under include/karc/.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+
+
+class Room:
+    """One room of the house: a static archive, its tests, nothing above it."""
+
+    def __init__(self, name, path, sources, tests, has_object=True):
+        self.name = name
+        self.path = path                # under src/, include/karc/ and tests/
+        self.sources = sources          # relative to src/<path>
+        self.tests = tests              # relative to tests/<path>; .c, or .py run as scripts
+        self.has_object = has_object    # exports `const struct room <name>_room`
+
+
+# Bottom room first.  A room may use itself and the rooms before it, nothing after it.
+ROOMS = [
+    Room("base", "base", [
+        "bitmap.c",
+        "bug.c",
+        "hostmem.c",
+        "log.c",
+        "rbtree.c",
+        "xarray.c",
+    ], [
+        "test_atomic.c",
+        "test_bitmap.c",
+        "test_bitops.c",
+        "test_bug.c",
+        "test_err.c",
+        "test_hostmem.c",
+        "test_list.c",
+        "test_log.c",
+        "test_overflow.c",
+        "test_rand.c",
+        "test_rbtree.c",
+        "test_types.c",
+        "test_xarray.c",
+    ], has_object=False),
+    Room("hw", "hw", [
+    ], [
+    ]),
+    Room("refcount", "refcount", [
+    ], [
+    ]),
+    Room("phys", "mm/phys", [
+    ], [
+    ]),
+    Room("slab", "mm/slab", [
+    ], [
+    ]),
+    Room("pgtable", "mm/pgtable", [
+    ], [
+    ]),
+    Room("kva", "mm/kva", [
+    ], [
+    ]),
+    Room("cache", "mm/cache", [
+    ], [
+    ]),
+    Room("space", "mm/space", [
+    ], [
+    ]),
+    Room("reclaim", "mm/reclaim", [
+    ], [
+    ]),
+    Room("kobject", "kobject", [
+    ], [
+    ]),
+    Room("proc", "proc", [
+    ], [
+    ]),
+    Room("harness", "harness", [
+    ], [
+    ], has_object=False),
+    Room("boot", "boot", [
+    ], [
+    ], has_object=False),
+]
+
+# The program build/karc.  Its main() lives in the first file; tests/tools link the others.
+TOOLS = [
+]
+
+# Linked into the tests of every room but base, compiled once for each room.
+SUPPORT = [
+    "fixture.c",
+]
+
+# Tests over the whole library: scenario (src/boot at the bottom of main) and the program.
+SCENARIO_TESTS = [
+]
+
+TOOLS_TESTS = [
+]
+
+# Tests of the build itself; scripts.
+BUILD_TESTS = [
+    "test_regenerate.py",
+    "test_external.py",
+    "test_tools.py",
+]
+
+# The main job, for `ninja demo`: shell commands, each given the program as $karc.
+DEMO = [
+    "$karc replay $root/examples/traces/python3.trace --cpus 4",
+    "$karc run leak || true",
+]
+
+VARIANTS = {
+    # name: (number in KARC_VARIANT, compile flags, flags that users of the library need as well)
+    "release": (0, "-O2", ""),
+    "debug": (1, "-O1", "-DKARC_DEBUG"),
+    "asan": (2, "-O1", "-DKARC_DEBUG -fsanitize=address,undefined "
+             "-fno-sanitize-recover=undefined"),
+    "tsan": (3, "-O1", "-DKARC_DEBUG -fsanitize=thread"),
+}
+
+CFLAGS = ("-std=gnu17 -Wall -Wextra -g -fno-omit-frame-pointer -fno-strict-aliasing -fPIC "
+          "-ftls-model=initial-exec -pthread")
+
+# What --install looks for.  Each: how to see that it is there (a command that must be in PATH or
+# a file name for dpkg), package names to try in order, and why karc wants it.
+PACKAGES = [
+    ("ninja", ["ninja-build"], "runs the build"),
+    ("gcc", ["gcc"], "the first compiler"),
+    ("dpkg:libc6-dev", ["libc6-dev"], "headers of the C library"),
+    ("clang", ["clang"], "the second compiler and the static analyzer"),
+    ("scan-build", ["clang-tools"], "reports of the analyzer as HTML"),
+    ("clang-rt", ["libclang-rt-dev", "libclang-rt-14-dev"],
+     "run time of the sanitizers under clang"),
+    ("pkg-config", ["pkg-config", "pkgconf"], "finds the libraries, and karc for its users"),
+    ("dpkg:libcmocka-dev", ["libcmocka-dev"], "the test framework"),
+    ("dpkg:libgc-dev", ["libgc-dev"], "Boehm GC, the second opinion on leaks"),
+    ("strace", ["strace"], "records real programs for karc replay"),
+    ("dot", ["graphviz"], "draws ownership graphs"),
+    ("python3", ["python3"], "configure.py and the test runner"),
+]
+
+
+# ---------------------------------------------------------------------------------------------
+# Installing what is missing
+
+
+def clang_runtime_present():
+    """Whether clang finds its address sanitizer; the package that has it is named differently
+    by each release, so ask the compiler and not the package manager."""
+    if not shutil.which("clang"):
+        return False
+    ask = subprocess.run(["clang", "-print-resource-dir"], capture_output=True, text=True)
+    if ask.returncode != 0:
+        return False
+    for where, _, files in os.walk(ask.stdout.strip()):
+        if any(f.startswith("libclang_rt.asan") and f.endswith(".a") for f in files):
+            return True
+    return False
+
+
+def package_present(probe):
+    if probe == "clang-rt":
+        return clang_runtime_present()
+    if probe.startswith("dpkg:"):
+        ask = subprocess.run(["dpkg-query", "-W", "-f", "${Status}", probe[5:]],
+                             capture_output=True, text=True)
+        return ask.returncode == 0 and "install ok installed" in ask.stdout
+    return shutil.which(probe) is not None
+
+
+def apt_knows(name):
+    ask = subprocess.run(["apt-cache", "show", "--no-all-versions", name], capture_output=True)
+    return ask.returncode == 0
+
+
+def clang_runtime_names():
+    """Versioned names first tried are those of the clang that apt would install."""
+    ask = subprocess.run(["apt-cache", "depends", "clang"], capture_output=True, text=True)
+    for word in ask.stdout.split():
+        if word.startswith("clang-") and word[6:].isdigit():
+            return ["libclang-rt-dev", f"libclang-rt-{word[6:]}-dev",
+                    f"libclang-common-{word[6:]}-dev"]
+    return ["libclang-rt-dev"]
+
+
+def run_loud(command, **kw):
+    print("configure: " + " ".join(command), flush=True)
+    if subprocess.run(command, **kw).returncode != 0:
+        sys.exit("configure: this command failed: " + " ".join(command))
+
+
+def install_missing():
+    if not (shutil.which("dpkg-query") and shutil.which("apt-get")):
+        sys.exit("configure: --install works through apt (Debian, Ubuntu), which is not here.\n"
+                 "configure: install these by hand: "
+                 + ", ".join(names[0] for _, names, _ in PACKAGES))
+    missing = [(probe, names, why) for probe, names, why in PACKAGES if not package_present(probe)]
+    if not missing:
+        print("configure: all that karc needs is installed")
+        return
+    print("configure: missing, to be installed through apt:")
+    for _, names, why in missing:
+        print(f"configure:   {names[0]:<16} {why}")
+    as_root = []
+    if os.geteuid() != 0:
+        if not shutil.which("sudo"):
+            sys.exit("configure: installing needs root: run `./configure.py --install` as root, "
+                     "or install sudo, or install the packages above by hand")
+        as_root = ["sudo"]
+    run_loud(as_root + ["apt-get", "update"])
+    wanted = []
+    for probe, names, _ in missing:
+        names = clang_runtime_names() if probe == "clang-rt" else names
+        known = [n for n in names if apt_knows(n)]
+        if not known:
+            sys.exit("configure: apt knows none of: " + ", ".join(names))
+        wanted.append(known[0])
+    run_loud(as_root + ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y",
+                        "--no-install-recommends"] + wanted)
+    still = [names[0] for probe, names, _ in missing if not package_present(probe)]
+    if still:
+        sys.exit("configure: still missing after the installation: " + ", ".join(still))
+    print("configure: installed " + " ".join(wanted))
+
+
+# ---------------------------------------------------------------------------------------------
+# The ninja file
+
+
+def headers_below(directory):
+    """Sorted paths of the headers below @directory, and of the directories on the way to them."""
+    found = []
+    for where, _, files in os.walk(os.path.join(ROOT, directory)):
+        rel = os.path.relpath(where, ROOT)
+        found += [os.path.join(rel, f) for f in files if f.endswith(".h")]
+    dirs = {directory} if found else set()
+    for path in found:
+        # Directories without headers do not count: git does not keep empty ones.
+        while path != directory:
+            path = os.path.dirname(path)
+            dirs.add(path)
+    return sorted(found), sorted(dirs)
+
+
+class Writer:
+    """Collects the text of one ninja file; paths under the source tree go through src()."""
+
+    def __init__(self, args, out_dir):
+        self.args = args
+        self.default = out_dir is None
+        self.out_dir = ROOT if self.default else out_dir
+        self.root = os.path.relpath(ROOT, self.out_dir)
+        self.lines = []
+
+    def src(self, path):
+        return path if self.default else os.path.join(self.root, path)
+
+    def out(self, path):
+        return "build/" + path if self.default else path
+
+    def obj(self, path, where="obj"):
+        return self.out(where + "/" + os.path.splitext(path)[0] + ".o")
+
+    def put(self, *lines):
+        self.lines += lines
+
+    def rule(self, name, command, **kw):
+        self.put(f"rule {name}", f"  command = {command}")
+        self.put(*[f"  {k} = {v}" for k, v in kw.items()], "")
+
+    def edge(self, outs, rule, ins=(), implicit=(), order=(), **kw):
+        outs = [outs] if isinstance(outs, str) else list(outs)
+        parts = ["build", " ".join(outs) + ":", rule] + list(ins)
+        if implicit:
+            parts += ["|"] + list(implicit)
+        if order:
+            parts += ["||"] + list(order)
+        self.put(" ".join(parts), *[f"  {k} = {v}" for k, v in kw.items()])
+
+    def text(self):
+        return "\n".join(self.lines) + "\n"
+
+
+def variant_suffix(args):
+    parts = [] if args.variant == "release" else [args.variant]
+    parts += ["clang"] if args.cc == "clang" else []
+    return "".join("-" + p for p in parts)
+
+
+def write_rules(w):
+    number, opt, shared = VARIANTS[w.args.variant]
+    sanitize = " ".join(f for f in shared.split() if f.startswith("-fsanitize"))
+    w.put("# Written by configure.py; edit that instead.",
+          "ninja_required_version = 1.8",
+          "builddir = " + ("build" if w.default else "."),
+          "",
+          "root = " + w.root,
+          "outdir = " + ("build" if w.default else "."),
+          "karc = $outdir/karc",
+          "cc = " + (w.args.cc or "cc"),
+          "ar = ar",
+          "analyzer = clang",
+          f"variant = {w.args.variant}",
+          f"suffix = {variant_suffix(w.args)}",
+          f"usecflags = -DKARC_VARIANT={number}" + (" " + shared if shared else ""),
+          f"uselibs = -pthread" + (" " + sanitize if sanitize else ""),
+          f"cflags = {CFLAGS} {opt} $usecflags"
+          + ("" if w.default else " -fmacro-prefix-map=$root/="),
+          "includes = -I" + w.src("include"),
+          "")
+    compile_ = "$cc $cflags $${CI:+-Werror} $includes $defines -MMD -MF $out.d"
+    w.rule("cc", compile_ + " -c $in -o $out", description="CC $out",
+           depfile="$out.d", deps="gcc")
+    w.rule("test_cc", compile_ + " $$(pkg-config --cflags cmocka) -c $in -o $out",
+           description="CC $out", depfile="$out.d", deps="gcc")
+    # A header alone, then before and after the headers of libc: three compilations, one edge each.
+    w.rule("header", compile_ + " -x c $preinclude -c /dev/null -o $out",
+           description="HEADER $out", depfile="$out.d", deps="gcc")
+    w.rule("ar", "rm -f $out && $ar rcs $out $in", description="AR $out")
+    w.rule("so", "$cc -shared -o $out $in -Wl,-soname,libkarc$suffix.so $uselibs",
+           description="SO $out")
+    w.rule("link", "$cc -rdynamic -o $out $in $uselibs $libs", description="LINK $out")
+    w.rule("test_link", "$cc -rdynamic -o $out $in -Wl,--whole-archive $archives "
+           "-Wl,--no-whole-archive $uselibs $$(pkg-config --libs cmocka)",
+           description="LINK $out")
+    w.rule("run_tests", "python3 " + w.src("tests/support/run.py") +
+           " --variant $variant --build $outdir --root $root $tests",
+           description="TEST $name", pool="console")
+    w.rule("layers", "python3 " + w.src("analysis/layers.py") + " $root",
+           description="LAYERS")
+    w.rule("analyze", "python3 " + w.src("analysis/analyze.py") +
+           " --clang $analyzer --depfile $out.d $mode $out $in -- $includes $defines",
+           description="ANALYZE $in", depfile="$out.d", deps="gcc")
+    w.rule("shell", "$command", description="$name", pool="console")
+    regenerate = "python3 configure.py"
+    if not w.default:
+        regenerate += f" --variant {w.args.variant} --out " + os.path.relpath(w.out_dir, ROOT)
+        if w.args.cc:
+            regenerate += " --cc " + w.args.cc
+    w.rule("configure", f"cd $root && {regenerate}", description="CONFIGURE", generator="1")
+
+
+def write_rooms(w):
+    """One archive per room; returns the rooms that have sources, and all their objects."""
+    rooms, objects = [], []
+    for room in ROOMS:
+        if not room.sources:
+            continue
+        objs = []
+        for name in room.sources:
+            path = os.path.normpath(f"src/{room.path}/{name}")
+            objs.append(w.obj(path))
+            w.edge(objs[-1], "cc", [w.src(path)])
+        w.edge(w.out(f"libkarc_{room.name}.a"), "ar", objs)
+        w.put("")
+        rooms.append(room)
+        objects += objs
+    return rooms, objects
+
+
+def write_library(w, rooms, objects):
+    targets = [w.out(f"libkarc_{room.name}.a") for room in rooms]
+    w.edge(w.out("libkarc$suffix.a"), "ar", objects)
+    w.edge(w.out("libkarc$suffix.so"), "so", objects)
+    targets += [w.out("libkarc$suffix.a"), w.out("libkarc$suffix.so")]
+    tools = []
+    for name in TOOLS:
+        path = f"tools/{name}"
+        tools.append(w.obj(path))
+        w.edge(tools[-1], "cc", [w.src(path)], defines="-I" + w.src("tools"))
+    if tools:
+        archives = [w.out(f"libkarc_{room.name}.a") for room in rooms]
+        w.edge("$karc", "link", tools, implicit=archives,
+               libs="-Wl,--whole-archive " + " ".join(archives) + " -Wl,--no-whole-archive")
+        targets.append("$karc")
+    w.put("")
+    return targets, tools
+
+
+def test_rooms_define(rooms):
+    names = " ".join(f"X({room.name}_room)" for room in rooms if room.has_object)
+    return f"'-DKARC_TEST_ROOMS={names}'"
+
+
+def write_test_group(w, name, path, tests, rooms, extra_objects=(), support=True):
+    """Programs and scripts of one directory under tests/; returns what the runner is given."""
+    defines = (f"{test_rooms_define(rooms)} -I{w.src('tests/support')} -I{w.src('src')} "
+               f"-I{w.src('tools')}")
+    archives = [w.out(f"libkarc_{room.name}.a") for room in rooms]
+    objs = []
+    if support and any(t.endswith(".c") for t in tests):
+        for source in SUPPORT:
+            objs.append(w.out(f"obj/tests/support/{name}/{os.path.splitext(source)[0]}.o"))
+            w.edge(objs[-1], "test_cc", [w.src("tests/support/" + source)], defines=defines)
+    runnable, needed = [], []
+    for test in tests:
+        source = f"tests/{path}/{test}"
+        if test.endswith(".py"):
+            runnable.append(w.src(source))
+            needed.append(w.src(source))
+            continue
+        binary = w.out("tests/" + path + "/" + os.path.splitext(test)[0])
+        w.edge(w.obj(source), "test_cc", [w.src(source)], defines=defines)
+        w.edge(binary, "test_link", [w.obj(source)] + objs + list(extra_objects),
+               implicit=archives, archives=" ".join(archives))
+        runnable.append(binary)
+        needed.append(binary)
+    return runnable, needed
+
+
+def write_header_checks(w):
+    headers, dirs = headers_below("include/karc")
+    libc = w.src("tests/build/libc_headers.h")
+    stamps, by_room = [], {room.name: [] for room in ROOMS}
+    for header in headers:
+        stem = "headers/" + os.path.splitext(os.path.relpath(header, "include/karc"))[0]
+        this = "-include " + w.src(header)
+        that = "-include " + libc
+        for how, pre in (("alone", this), ("first", f"{this} {that}"), ("last", f"{that} {this}")):
+            stamps.append(w.out(f"{stem}.{how}.o"))
+            w.edge(stamps[-1], "header", [], implicit=[w.src(header), libc], preinclude=pre)
+            for room in ROOMS:
+                if header.startswith(f"include/karc/{room.path}/"):
+                    by_room[room.name].append(stamps[-1])
+    compat, compat_dirs = headers_below("include/compat")
+    for header in compat:
+        stem = "headers/compat/" + os.path.splitext(os.path.relpath(header, "include/compat"))[0]
+        stamps.append(w.out(stem + ".alone.o"))
+        w.edge(stamps[-1], "header", [], implicit=[w.src(header)],
+               preinclude="-include " + w.src(header), defines="-I" + w.src("include/compat"))
+    w.put("")
+    return stamps, by_room, dirs + compat_dirs
+
+
+def write_tests(w, rooms, targets, tools, checks, room_checks):
+    everything, all_needed = [], []
+
+    def target(name, runnable, needed, more=()):
+        w.edge(name, "run_tests", [], implicit=needed + list(more), name=name,
+               tests=" ".join(runnable))
+        w.put("")
+
+    for i, room in enumerate(rooms):
+        if room.tests:
+            runnable, needed = write_test_group(w, room.name, room.path, room.tests,
+                                                rooms[:i + 1], support=room.name != "base")
+            target("test-" + room.name, runnable, needed, room_checks[room.name])
+            everything += runnable
+            all_needed += needed
+    groups = (("scenario", SCENARIO_TESTS, ()),
+              ("tools", TOOLS_TESTS, [t for t in tools if not t.endswith("tools/karc.o")]),
+              ("build", BUILD_TESTS, ()))
+    for name, tests, extra in groups:
+        if tests:
+            runnable, needed = write_test_group(w, name, name, tests, rooms, extra)
+            target("test-" + name, runnable, needed, targets)
+            everything += runnable
+            all_needed += needed
+    # Names no output that is ever written, so it always runs; it takes a tenth of a second.
+    w.edge("layers", "layers")
+    w.edge("headers", "phony", checks)
+    target("test", everything, all_needed + targets, ["headers", "layers"])
+
+
+def all_sources():
+    """Every C file named in the tables, as paths from the root."""
+    found = []
+    for room in ROOMS:
+        found += [os.path.normpath(f"src/{room.path}/{name}") for name in room.sources]
+        if room.sources:
+            found += [f"tests/{room.path}/{t}" for t in room.tests if t.endswith(".c")]
+    found += [f"tools/{name}" for name in TOOLS]
+    found += [f"tests/support/{name}" for name in SUPPORT]
+    found += [f"tests/scenario/{t}" for t in SCENARIO_TESTS if t.endswith(".c")]
+    found += [f"tests/tools/{t}" for t in TOOLS_TESTS if t.endswith(".c")]
+    return found
+
+
+def corpus_files():
+    where = os.path.join(ROOT, "analysis/corpus")
+    return sorted("analysis/corpus/" + f for f in os.listdir(where) if f.endswith(".c"))
+
+
+def write_analysis(w, rooms):
+    """One edge for each file; `ninja analyze-<room>` for one room with its tests."""
+    results, by_room = [], {room.name: [] for room in rooms}
+    tool = w.src("analysis/analyze.py")
+    define = test_rooms_define(rooms)
+    extra = f"{define} -I{w.src('tests/support')} -I{w.src('src')} -I{w.src('tools')}"
+    for path in all_sources():
+        results.append(w.out("analysis/" + path + ".txt"))
+        w.edge(results[-1], "analyze", [w.src(path)], implicit=[tool], mode="--result",
+               defines=extra)
+        for room in rooms:
+            if path.startswith((f"src/{room.path}/", f"tests/{room.path}/")):
+                by_room[room.name].append(results[-1])
+    for path in corpus_files():
+        results.append(w.out(path + ".txt"))
+        w.edge(results[-1], "analyze", [w.src(path)], implicit=[tool], mode="--verify")
+    for name, some in by_room.items():
+        w.edge("analyze-" + name, "phony", some)
+    w.edge("analyze", "phony", results + ["layers"])
+    w.put("")
+
+
+def write_commands(w, targets):
+    install = "; ".join([
+        'set -eu; p="$${DESTDIR:-}$${PREFIX:-/usr/local}"',
+        'install -d "$$p/bin" "$$p/lib/pkgconfig" "$$p/include/karc" "$$p/include/karc-compat"',
+        'cp -R $root/include/karc/. "$$p/include/karc"',
+        'if [ -d $root/include/compat ]; then cp -R $root/include/compat/. '
+        '"$$p/include/karc-compat"; fi',
+        'install -m 644 $outdir/libkarc$suffix.a "$$p/lib"',
+        'install -m 755 $outdir/libkarc$suffix.so "$$p/lib"',
+        'if [ -e $karc ]; then install -m 755 $karc "$$p/bin/karc$suffix"; fi',
+        'for f in karc karc-linux; do sed -e "s|@prefix@|$${PREFIX:-/usr/local}|" '
+        '-e "s|@suffix@|$suffix|g" -e "s|@cflags@|$usecflags|" -e "s|@libs@|$uselibs|" '
+        '$root/$$f.pc.in > "$$p/lib/pkgconfig/$$f$suffix.pc"; done',
+    ])
+    w.edge("install", "shell", [], implicit=targets + [w.src("karc.pc.in"),
+           w.src("karc-linux.pc.in")], name="INSTALL", command=install)
+    demo = " && ".join(f"{{ {c}; }}" for c in DEMO)
+    w.edge("demo", "shell", [], implicit=["$karc"] if TOOLS else targets, name="DEMO",
+           command=demo)
+    w.put("")
+
+
+def ninja_text(args, out_dir):
+    w = Writer(args, out_dir)
+    write_rules(w)
+    rooms, objects = write_rooms(w)
+    targets, tools = write_library(w, rooms, objects)
+    checks, room_checks, header_dirs = write_header_checks(w)
+    write_tests(w, rooms, targets, tools, checks, room_checks)
+    write_analysis(w, rooms)
+    write_commands(w, targets)
+    w.edge("lib", "phony", targets)
+    w.edge("build.ninja", "configure", [], implicit=[w.src("configure.py")] + [
+        w.src(d) for d in header_dirs + ["analysis/corpus"]])
+    w.put("", "default lib")
+    return w.text()
+
+
+def write_file(args, out_dir):
+    text = ninja_text(args, out_dir)
+    where = out_dir or ROOT
+    os.makedirs(where, exist_ok=True)
+    temporary = os.path.join(where, "build.ninja.new")
+    with open(temporary, "w", encoding="utf-8") as f:
+        f.write(text)
+    os.replace(temporary, os.path.join(where, "build.ninja"))
+
+
+def parse_args():
+    p = argparse.ArgumentParser(description="Writes the ninja files of karc.")
+    p.add_argument("--variant", choices=sorted(VARIANTS), default="release")
+    p.add_argument("--cc", choices=["gcc", "clang"], help="compiler (default: cc)")
+    p.add_argument("--out", metavar="DIR", help="write DIR/build.ninja and build in DIR")
+    p.add_argument("--all-variants", action="store_true", help="write every variant's file")
+    p.add_argument("--install", action="store_true",
+                   help="first install what is missing, through apt")
+    return p.parse_args()
+
+
+def main():
+    args = parse_args()
+    if args.install:
+        install_missing()
+    if args.all_variants:
+        write_file(argparse.Namespace(variant="release", cc=None), None)
+        for variant in VARIANTS:
+            for cc in ("gcc", "clang"):
+                name = variant + ("-clang" if cc == "clang" else "")
+                write_file(argparse.Namespace(variant=variant, cc=cc),
+                           os.path.join(ROOT, "build", name))
+    elif args.out:
+        write_file(args, os.path.abspath(args.out))
+    elif args.variant == "release" and args.cc is None:
+        write_file(args, None)
+    else:
+        name = args.variant + ("-clang" if args.cc == "clang" else "")
+        write_file(args, os.path.join(ROOT, "build", name))
+
+
+if __name__ == "__main__":
+    main()
