@@ -16,6 +16,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <karc/base/atomic.h>
 
@@ -170,7 +171,7 @@ static void *hammer(void *arg)
 		atomic_inc(&s->counter);
 		atomic_add_unless(&s->limited, 1, NR_ROUNDS);
 		while (xchg_acquire(&s->lock, 1))
-			cpu_relax();
+			sched_yield();
 		s->guarded++;
 		smp_store_release(&s->lock, 0);
 	}

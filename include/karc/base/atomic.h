@@ -71,14 +71,6 @@ static inline void smp_wmb(void)
 #define smp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define smp_store_mb(var, value) __atomic_store_n(&(var), (value), __ATOMIC_SEQ_CST)
 
-#if defined(__x86_64__) || defined(__i386__)
-#define cpu_relax() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define cpu_relax() __asm__ __volatile__("yield" : : : "memory")
-#else
-#define cpu_relax() barrier()
-#endif
-
 /* Exchanges on any scalar; the result is the old value. */
 #define karc_xchg(ptr, v, order) __atomic_exchange_n((ptr), (v), order)
 #define xchg(ptr, v) karc_xchg(ptr, v, __ATOMIC_SEQ_CST)

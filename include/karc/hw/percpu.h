@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * percpu.h - variables that each CPU has a copy of
+ *
+ * DEFINE_PER_CPU makes a template in a section of its own; nothing ever writes to it. A machine
+ * copies the section of a program or shared object once for each of its CPUs, when it is used
+ * first, so that machines do not share state and every machine starts from the initial values.
+ * Which section is meant is told by the bounds that the linker provides in each DSO.
+ *
+ * A dynamic per-CPU pointer (alloc_percpu, in the slab room) is no address but a cookie in a
+ * range of its own, PERCPU_DYNAMIC_BASE and up: cookie + cpu->percpu_offset is the address.
+ *
+ * A variable is used by the DSO that defines it, or by others after that; see percpu_static().
+ */
+#ifndef KARC_HW_PERCPU_H
+#define KARC_HW_PERCPU_H
+
+#include <karc/base/compiler.h>
+#include <karc/hw/context.h>
+#include <karc/hw/cpu.h>
+
+/* Not addresses that the host could hand out: on x86-64 not even canonical. */
+#define PERCPU_DYNAMIC_BASE	0x6b00000000000000ULL
+#define PERCPU_DYNAMIC_BYTES	(1ULL << 32)
+
+#define PERCPU_SECTION		"karc_percpu"
+
+#define DECLARE_PER_CPU(type, name) extern __typeof__(type) name
+#define DEFINE_PER_CPU(type, name) \
+	__attribute__((section(PERCPU_SECTION))) __typeof__(type) name
+#define DECLARE_PER_CPU_ALIGNED(type, name)	DECLARE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_ALIGNED(type, name) \
+	DEFINE_PER_CPU(type, name) __attribute__((aligned(64)))
+#define DECLARE_PER_CPU_SHARED_ALIGNED(type, name)	DECLARE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_SHARED_ALIGNED(type, name)	DEFINE_PER_CPU_ALIGNED(type, name)
+#define DECLARE_PER_CPU_READ_MOSTLY(type, name)	DECLARE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_READ_MOSTLY(type, name)	DEFINE_PER_CPU(type, name)
+#define EXPORT_PER_CPU_SYMBOL(name)		struct machine
+#define EXPORT_PER_CPU_SYMBOL_GPL(name)		struct machine
+
+/* Bounds of this DSO's section; NULL when it defines no per-CPU variable. */
+extern const char __start_karc_percpu[] __attribute__((weak, visibility("hidden")));
+extern const char __stop_karc_percpu[] __attribute__((weak, visibility("hidden")));
+
+/**
+ * percpu_static - the copy of @template_ that @cpu has
+ * @start, @stop: bounds of the calling DSO's section
+ *
+ * Copies the DSO's section for all CPUs of the machine when it is new there. A template of
+ * another DSO is found only if that one has used its own section on this machine already.
+ * Errors: BUG when the address is no per-CPU variable, or the host has no memory.
+ */
+void *percpu_static(struct cpu *cpu, const volatile void *template_, const char *start,
+		    const char *stop);
+
+/* A DSO goes away (module unload): forget its copies. @address: any in its section. */
+void percpu_forget(struct machine *m, const void *address);
+
+static inline void *percpu_resolve(struct cpu *cpu, const volatile void *p)
+{
+	unsigned long address = (unsigned long)p;
+
+	if (address - PERCPU_DYNAMIC_BASE < PERCPU_DYNAMIC_BYTES)
+		return (void *)(address + (unsigned long)cpu->percpu_offset);
+	if (likely(cpu->percpu_image == __start_karc_percpu &&
+		   address - (unsigned long)__start_karc_percpu <
+		   (unsigned long)__stop_karc_percpu - (unsigned long)__start_karc_percpu))
+		return (void *)(address + (unsigned long)cpu->percpu_delta);
+	return percpu_static(cpu, p, __start_karc_percpu, __stop_karc_percpu);
+}
+
+#define per_cpu_ptr(ptr, cpu) \
+	((__typeof__(*(ptr)) *)percpu_resolve(machine_cpu(karc_cpu->machine, (cpu)), (ptr)))
+#define this_cpu_ptr(ptr)	((__typeof__(*(ptr)) *)percpu_resolve(karc_cpu, (ptr)))
+#define raw_cpu_ptr(ptr)	this_cpu_ptr(ptr)
+#define per_cpu(var, cpu)	(*per_cpu_ptr(&(var), cpu))
+
+#define get_cpu_ptr(ptr)	({ preempt_disable(); this_cpu_ptr(ptr); })
+#define put_cpu_ptr(ptr)	do { (void)(ptr); preempt_enable(); } while (0)
+#define get_cpu_var(var)	(*({ preempt_disable(); this_cpu_ptr(&(var)); }))
+#define put_cpu_var(var)	do { (void)&(var); preempt_enable(); } while (0)
+
+/*
+ * Operations on a variable (or *cookie). A CPU's code is interrupted at safe points only, and
+ * there is none inside, so plain accesses are atomic towards everything else on the CPU.
+ */
+#define this_cpu_read(pcp)		(*this_cpu_ptr(&(pcp)))
+#define this_cpu_write(pcp, val)	((void)(*this_cpu_ptr(&(pcp)) = (val)))
+#define this_cpu_add(pcp, val)		((void)(*this_cpu_ptr(&(pcp)) += (val)))
+#define this_cpu_sub(pcp, val)		this_cpu_add(pcp, -(__typeof__(pcp))(val))
+#define this_cpu_inc(pcp)		this_cpu_add(pcp, 1)
+#define this_cpu_dec(pcp)		this_cpu_sub(pcp, 1)
+#define this_cpu_and(pcp, val)		((void)(*this_cpu_ptr(&(pcp)) &= (val)))
+#define this_cpu_or(pcp, val)		((void)(*this_cpu_ptr(&(pcp)) |= (val)))
+#define this_cpu_add_return(pcp, val)	(*this_cpu_ptr(&(pcp)) += (val))
+#define this_cpu_sub_return(pcp, val)	this_cpu_add_return(pcp, -(__typeof__(pcp))(val))
+#define this_cpu_inc_return(pcp)	this_cpu_add_return(pcp, 1)
+#define this_cpu_dec_return(pcp)	this_cpu_sub_return(pcp, 1)
+#define this_cpu_xchg(pcp, val) ({					\
+	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
+	__typeof__(pcp) karc_old_ = *karc_pcp_;				\
+	*karc_pcp_ = (val);						\
+	karc_old_; })
+#define this_cpu_cmpxchg(pcp, old, new) ({				\
+	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
+	__typeof__(pcp) karc_old_ = *karc_pcp_;				\
+	if (karc_old_ == (old))						\
+		*karc_pcp_ = (new);					\
+	karc_old_; })
+
+#define __this_cpu_read(pcp)			this_cpu_read(pcp)
+#define __this_cpu_write(pcp, val)		this_cpu_write(pcp, val)
+#define __this_cpu_add(pcp, val)		this_cpu_add(pcp, val)
+#define __this_cpu_sub(pcp, val)		this_cpu_sub(pcp, val)
+#define __this_cpu_inc(pcp)			this_cpu_inc(pcp)
+#define __this_cpu_dec(pcp)			this_cpu_dec(pcp)
+#define __this_cpu_and(pcp, val)		this_cpu_and(pcp, val)
+#define __this_cpu_or(pcp, val)			this_cpu_or(pcp, val)
+#define __this_cpu_add_return(pcp, val)		this_cpu_add_return(pcp, val)
+#define __this_cpu_sub_return(pcp, val)		this_cpu_sub_return(pcp, val)
+#define __this_cpu_inc_return(pcp)		this_cpu_inc_return(pcp)
+#define __this_cpu_dec_return(pcp)		this_cpu_dec_return(pcp)
+#define __this_cpu_xchg(pcp, val)		this_cpu_xchg(pcp, val)
+#define __this_cpu_cmpxchg(pcp, old, new)	this_cpu_cmpxchg(pcp, old, new)
+#define raw_cpu_read(pcp)			this_cpu_read(pcp)
+#define raw_cpu_write(pcp, val)			this_cpu_write(pcp, val)
+#define raw_cpu_add(pcp, val)			this_cpu_add(pcp, val)
+
+#endif

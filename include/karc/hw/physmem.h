@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * physmem.h - RAM: banks, holes, and the bytes of a frame
+ *
+ * One reserved host range per machine, the arena:
+ *
+ *   arena                          arena + direct_map_bytes
+ *   | direct map: phys 0 ... lowmem end | gap | vmalloc window | gap | kmap window |
+ *
+ * RAM is a memfd mapped shared, so that a window can show the same frame again. Holes and
+ * HIGHMEM frames are not accessible in the direct map. The memmap (one 64-byte struct page per
+ * pfn, holes included) is a host mapping of its own, zero until touched.
+ */
+#ifndef KARC_HW_PHYSMEM_H
+#define KARC_HW_PHYSMEM_H
+
+#include <karc/base/math.h>
+#include <karc/hw/cpu.h>
+
+/* Bytes of struct page; the phys room asserts it. */
+#define PHYSMEM_PAGE_STRUCT_BYTES	64UL
+
+/* RAM lies below this physical address; table entries with a bit from here on are reserved. */
+#define PHYSMEM_ADDR_BITS	44
+
+/* NUMA nodes a bank may name: 0 .. PHYSMEM_MAX_NODES - 1. */
+#define PHYSMEM_MAX_NODES	8
+
+/* True for addresses in the direct map (one unsigned compare). */
+static inline bool virt_addr_valid_fast(const void *p)
+{
+	const struct cpu *c = karc_cpu;
+
+	return (u64)((const char *)p - c->arena) < c->direct_map_bytes;
+}
+
+static inline void *phys_to_virt(phys_addr_t pa)
+{
+	return karc_cpu->arena + pa;
+}
+
+static inline phys_addr_t virt_to_phys(const volatile void *p)
+{
+	return (phys_addr_t)((const volatile char *)p - karc_cpu->arena);
+}
+
+unsigned long physmem_max_pfn(const struct machine *m);		/* one past the last frame */
+unsigned long physmem_nr_frames(const struct machine *m);	/* frames that exist */
+bool physmem_pfn_is_ram(const struct machine *m, unsigned long pfn);
+bool physmem_pfn_is_highmem(const struct machine *m, unsigned long pfn);
+
+/* What a CPU keeps in its first cache line. */
+char *physmem_arena(const struct machine *m);
+u64 physmem_direct_map_bytes(const struct machine *m);
+struct page *physmem_memmap(const struct machine *m);
+
+/* Bytes of the whole reservation: direct map, gaps and windows. */
+u64 physmem_arena_bytes(const struct machine *m);
+
+/**
+ * physmem_bank - bank @i of the memory map
+ *
+ * Banks are sorted and disjoint, and cut at every zone boundary of the config: all frames of a
+ * bank belong to one zone and one node.
+ *
+ * Returns: false when there is no bank @i; otherwise *@bank is filled.
+ */
+bool physmem_bank(const struct machine *m, unsigned int i, struct machine_bank *bank);
+
+/* Windows: host address ranges inside the arena that can show any frame. */
+enum physmem_window { WINDOW_VMALLOC, WINDOW_KMAP, WINDOW_NR };
+
+char *physmem_window(const struct machine *m, enum physmem_window w, u64 *size_bytes);
+
+/**
+ * physmem_window_map - show frames [@pfn, @pfn + @nr_pages) at @addr inside a window
+ * physmem_window_unmap - make the range fault again
+ *
+ * A frame may be shown any number of times. Mapping over a mapping replaces it. A range that
+ * leaves its window, or a frame that is not RAM, is a BUG.
+ * Context: any; a host system call or two, so not for fast paths.
+ * Errors:  -ENOMEM when the host refuses (its limit of mappings); the range then faults.
+ */
+int physmem_window_map(struct machine *m, void *addr, unsigned long pfn, unsigned long nr_pages);
+void physmem_window_unmap(struct machine *m, void *addr, unsigned long nr_pages);
+
+/* Host-side access to a frame that works for HIGHMEM too: for hw and tests, not for fast paths. */
+void physmem_read(const struct machine *m, phys_addr_t pa, void *buf, u64 bytes);
+void physmem_write(const struct machine *m, phys_addr_t pa, const void *buf, u64 bytes);
+
+#endif
