@@ -116,7 +116,24 @@ ROOMS = [
         "test_wait.c",
     ]),
     Room("refcount", "refcount", [
+        "arc.c",
+        "audit.c",
+        "dtor.c",
+        "ledger.c",
+        "rcu.c",
+        "reap.c",
+        "refcount.c",
+        "room.c",
     ], [
+        "test_arc.c",
+        "test_audit.c",
+        "test_dtor.c",
+        "test_kref.c",
+        "test_ledger.c",
+        "test_rcu.c",
+        "test_reap.c",
+        "test_refcount.c",
+        "test_room.c",
     ]),
     Room("phys", "mm/phys", [
     ], [

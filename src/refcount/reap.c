@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reap.c - teardown as a loop
+ *
+ * What it is      The last put of an object drops what it owns, which may be the last reference
+ *                 of something else, and so on, a million deep. Recursion would need a stack as
+ *                 deep as the graph. Here the dying objects themselves form the stack, through
+ *                 arc->link, and each remembers how far its fields are dropped.
+ * Objects         fiber->reap -> struct reap (on the stack of the outermost put)
+ *                    top   -> child -> parent -> grandparent     dying, innermost first
+ *                    queue -> first -> last                      put in the body that runs now
+ *                 CPU hot area: deferred -> newest ... oldest    torn down later
+ *                 An object is on one of these at a time, so one link is enough.
+ * Invariants      I1  Order is Rust's: destructor callbacks (latest first), drop body, fields in
+ *                     declared order, each whole subtree before the next, then the memory.
+ *                 I2  A put inside a callback, body, visitor or free only queues. The queue goes
+ *                     on top of the stack right after it, in the order of the puts: before the
+ *                     fields, where Rust would have run it a little earlier, in the body.
+ *                 I3  No drop runs below another on the host stack: teardown takes the same few
+ *                     frames at any depth, and allocates nothing.
+ *                 I4  An object whose strong count is not zero after its body or after its fields
+ *                     was resurrected or put twice: it is reported and leaked, never freed.
+ *                 I5  No lock of karc's own is held while a callback, body or free runs.
+ * Locking         struct reap   its fiber, in one interrupt level: an interrupt handler on top of
+ *                 a body has a struct reap of its own
+ *                 deferred      lock-free push by its CPU, taken whole by exchange
+ * Life            DYING, BODY_TO_COME -> callbacks, body -> DYING, fields -> DEAD -> memory
+ * Worst case      Steps are linear in objects plus edges. An object that owns a list of n is one
+ *                 stack entry. A type that sleeps (ARC_SLEEPS) waits for a task when its turn
+ *                 comes in atomic context; then, and only then, I1 gives way. Memory held back:
+ *                 a chain keeps all its objects until the innermost is gone, as in Rust.
+ * Unlike Linux    Linux recurses, or hands over to a workqueue, at each place by hand.
+ */
+#include <karc/base/bug.h>
+#include <karc/hw/fiber.h>
+#include <karc/refcount/reap.h>
+
+#include "internal.h"
+
+#define BODY_TO_COME	0xffff		/* arc->field before the drop body has run */
+#define DRAIN_ROUNDS	10000		/* yields to other CPUs' reapers before giving up */
+
+struct reap {
+	struct arc *top;
+	struct arc *queue, **queue_tail;
+	int level;			/* interrupt level that it belongs to */
+	struct reap *outer;		/* of the level below */
+};
+
+/* Which interrupt level runs: what may interleave with what on one fiber. */
+static int interrupt_level(void)
+{
+	return preempt_count() & (HARDIRQ_MASK | SOFTIRQ_OFFSET);
+}
+
+static void *object_of(struct arc *arc)
+{
+	return (char *)arc - arc->type->offset;
+}
+
+static void wait_for_task(struct arc *arc)
+{
+	struct refcount_hot *hot = refcount_hot();
+
+	arc->link = READ_ONCE(hot->deferred);
+	/* Pairs with the acquire in take_deferred(). */
+	while (!try_cmpxchg_release(&hot->deferred, &arc->link, arc))
+		;
+	__atomic_fetch_or(&this_cpu()->pending, CPU_PENDING_DEFERRED, __ATOMIC_RELAXED);
+}
+
+static void leak(const struct arc *arc)
+{
+	WARN_ONCE(1, "arc: %s from %s:%u was got or put again while dying; leaking it",
+		  arc->type->name, arc->site ? arc->site->file : "?",
+		  arc->site ? arc->site->line : 0);
+}
+
+static void free_after_grace_period(struct rcu_head *rcu)
+{
+	struct arc *arc = container_of(rcu, struct arc, rcu);
+
+	arc->type->ops.free(object_of(arc));
+}
+
+/* The object leaves the ledger; its memory is the drop body's, the type's, or RCU's. */
+static void leave(struct arc *arc)
+{
+	struct track *track = refcount_hot()->track;
+
+	if (unlikely(track))
+		track_del(track, arc);
+	ledger_arc_out(arc);
+}
+
+static void free_memory(struct arc *arc)
+{
+	leave(arc);
+	if (arc->flags & ARC_RCU)
+		call_rcu(&arc->rcu, free_after_grace_period);
+	else if (arc->type->ops.free)
+		arc->type->ops.free(object_of(arc));
+}
+
+/* The fields are dropped: give the implicit weak reference back. */
+static void bury(struct arc *arc)
+{
+	if (unlikely(refcount_read(&arc->kref.refcount))) {
+		leak(arc);
+		return;
+	}
+	arc->state = ARC_DEAD;
+	/* Alone, by I2 of arc.c; pairs with the release in arc_weak_put(). */
+	if (__atomic_load_n(&arc->weak.refs.counter, __ATOMIC_ACQUIRE) == 1 ||
+	    refcount_dec_and_test(&arc->weak))
+		free_memory(arc);
+}
+
+void arc_weak_put(struct arc *arc)
+{
+	if (arc && refcount_dec_and_test(&arc->weak))
+		free_memory(arc);
+}
+
+static unsigned int array_length(const void *obj, const struct arc_field *f)
+{
+	if (f->count)
+		return f->count;
+	return *(const unsigned int *)((const char *)obj + f->count_offset);
+}
+
+/* Take the pointer out of a field: its arc, or NULL. */
+static struct arc *take_pointer(void *slot, const struct arc_field *f)
+{
+	void **field = slot;
+	char *child = READ_ONCE(*field);
+
+	if (!child)
+		return NULL;
+	WRITE_ONCE(*field, NULL);
+	return (struct arc *)(child + f->target);
+}
+
+static struct arc *take_element(struct arc *arc, char *obj, const struct arc_field *f)
+{
+	unsigned int n = array_length(obj, f);
+	struct arc *child;
+
+	while (arc->cursor < n) {
+		child = take_pointer(obj + f->offset + arc->cursor++ * sizeof(void *), f);
+		if (child)
+			return child;
+	}
+	return NULL;
+}
+
+/* A list head that is all zero was never set up, and is empty. */
+static struct arc *take_member(char *obj, const struct arc_field *f)
+{
+	struct list_head *head = (struct list_head *)(obj + f->offset);
+	struct list_head *node = head->next;
+
+	if (!node || node == head)
+		return NULL;
+	list_del_init(node);
+	return (struct arc *)((char *)node - f->member + f->target);
+}
+
+/* The next thing that field @f owns, taken out of it; NULL when there is none left. */
+static struct arc *take_owned(struct arc *arc, char *obj, const struct arc_field *f)
+{
+	switch (f->kind) {
+	case ARC_FIELD_OWNED:
+		return take_pointer(obj + f->offset, f);
+	case ARC_FIELD_WEAK:
+		arc_weak_put(take_pointer(obj + f->offset, f));
+		return NULL;
+	case ARC_FIELD_ARRAY:
+		return take_element(arc, obj, f);
+	case ARC_FIELD_LIST:
+		return take_member(obj, f);
+	case ARC_FIELD_VISITOR:
+		return f->ops.take(obj);
+	default:
+		return NULL;
+	}
+}
+
+/* The next thing that the object owns, in declared order. */
+static struct arc *next_owned(struct arc *arc)
+{
+	const struct arc_field *fields = arc->type->fields;
+	char *obj = object_of(arc);
+	struct arc *child;
+
+	if (!fields)
+		return NULL;
+	while (fields[arc->field].kind != ARC_FIELD_END) {
+		child = take_owned(arc, obj, &fields[arc->field]);
+		if (child)
+			return child;
+		arc->field++;
+		arc->cursor = 0;
+	}
+	return NULL;
+}
+
+static void set_dying(struct arc *arc)
+{
+	arc->state = ARC_DYING;
+	arc->field = BODY_TO_COME;
+	arc->cursor = 0;
+}
+
+static void reap_push(struct reap *r, struct arc *arc)
+{
+	set_dying(arc);
+	arc->link = r->top;
+	r->top = arc;
+}
+
+/* One step of the object on top whose body has not run: a callback, or the body. */
+static void reap_body(struct reap *r, struct arc *arc)
+{
+	const struct arc_type *type = arc->type;
+	struct arc_dtor *dtor;
+
+	if ((arc->flags & ARC_SLEEPS) && !preemptible()) {
+		r->top = arc->link;
+		wait_for_task(arc);
+		return;
+	}
+	dtor = arc_dtor_pop(&arc->dtors);
+	if (dtor) {
+		dtor->ops.fn(object_of(arc), dtor->arg);
+		return;
+	}
+	if (type->ops.drop && !type->ops.free && !type->fields) {
+		r->top = arc->link;		/* the body may return the memory */
+		leave(arc);
+		type->ops.drop(object_of(arc));
+		return;
+	}
+	arc->field = 0;
+	if (type->ops.drop)
+		type->ops.drop(object_of(arc));
+	if (unlikely(refcount_read(&arc->kref.refcount))) {
+		r->top = arc->link;
+		leak(arc);
+	}
+}
+
+/* What the step just made put: on top, first put first. */
+static void reap_queue(struct reap *r)
+{
+	if (!r->queue)
+		return;
+	*r->queue_tail = r->top;
+	r->top = r->queue;
+	r->queue = NULL;
+	r->queue_tail = &r->queue;
+}
+
+static void reap_loop(struct reap *r)
+{
+	struct arc *arc, *child;
+
+	while ((arc = r->top)) {
+		if (arc->field == BODY_TO_COME) {
+			reap_body(r, arc);
+		} else if ((child = next_owned(arc))) {
+			if (arc_ref_was_last(child))
+				reap_push(r, child);
+		} else {
+			r->top = arc->link;
+			bury(arc);
+		}
+		reap_queue(r);
+	}
+}
+
+/* The teardown that this fiber is in, at this interrupt level; NULL if none. */
+static struct reap *reap_current(void)
+{
+	struct reap *r = this_cpu()->fiber->reap;
+
+	return r && r->level == interrupt_level() ? r : NULL;
+}
+
+static void reap_begin(struct reap *r)
+{
+	r->top = NULL;
+	r->queue = NULL;
+	r->queue_tail = &r->queue;
+	r->level = interrupt_level();
+	r->outer = this_cpu()->fiber->reap;
+	this_cpu()->fiber->reap = r;
+}
+
+static void reap_end(struct reap *r)
+{
+	this_cpu()->fiber->reap = r->outer;
+}
+
+void arc_last_put(struct arc *arc)
+{
+	struct reap *r = reap_current(), outermost;
+
+	if (r) {
+		set_dying(arc);
+		*r->queue_tail = arc;
+		r->queue_tail = &arc->link;
+		return;
+	}
+	reap_begin(&outermost);
+	reap_push(&outermost, arc);
+	reap_loop(&outermost);
+	reap_end(&outermost);
+}
+
+void arc_put_deferred(struct arc *arc)
+{
+	if (!arc || !arc_ref_was_last(arc))
+		return;
+	set_dying(arc);
+	wait_for_task(arc);
+}
+
+/* Everything deferred on @hot's CPU, oldest first, as a stack. */
+static struct arc *take_deferred(struct refcount_hot *hot, unsigned long *nr)
+{
+	struct arc *arc = xchg_acquire(&hot->deferred, NULL), *next, *oldest = NULL;
+
+	for (; arc; arc = next) {
+		next = arc->link;
+		arc->link = oldest;
+		oldest = arc;
+		++*nr;
+	}
+	return oldest;
+}
+
+static unsigned long reap_deferred_of(struct refcount_hot *hot)
+{
+	unsigned long nr = 0;
+	struct reap r;
+
+	if (!READ_ONCE(hot->deferred) || this_cpu()->fiber->reap)
+		return 0;
+	__atomic_fetch_add(&hot->nr_reaping, 1, __ATOMIC_RELAXED);
+	reap_begin(&r);
+	r.top = take_deferred(hot, &nr);
+	reap_loop(&r);
+	reap_end(&r);
+	__atomic_fetch_sub(&hot->nr_reaping, 1, __ATOMIC_RELAXED);
+	return nr;
+}
+
+unsigned long reap_deferred(void)
+{
+	might_sleep();
+	return reap_deferred_of(refcount_hot());
+}
+
+unsigned long reap_nr_deferred(void)
+{
+	struct machine *m = this_machine();
+	const struct arc *arc;
+	unsigned long nr = 0;
+	unsigned int i;
+
+	for (i = 0; i < machine_nr_cpus(m); i++)
+		for (arc = READ_ONCE(refcount_hot_of(m, i)->deferred); arc; arc = arc->link)
+			nr++;
+	return nr;
+}
+
+/* Every CPU's deferred puts, also those that another fiber is just tearing down. */
+unsigned long reap_drain(struct machine *m)
+{
+	struct refcount_hot *hot;
+	unsigned long nr = 0;
+	unsigned int i, round;
+
+	for (i = 0; i < machine_nr_cpus(m); i++) {
+		hot = refcount_hot_of(m, i);
+		nr += reap_deferred_of(hot);
+		for (round = 0; READ_ONCE(hot->nr_reaping) && round < DRAIN_ROUNDS; round++)
+			fiber_yield();
+	}
+	return nr;
+}
