@@ -112,6 +112,7 @@ ROOMS = [
         "test_switch.c",
         "test_symbols.c",
         "test_tlb.c",
+        "test_trace.c",
         "test_trap.c",
         "test_wait.c",
     ]),
@@ -190,6 +191,7 @@ TOOLS_TESTS = [
 BUILD_TESTS = [
     "test_regenerate.py",
     "test_external.py",
+    "test_compat.py",
     "test_tools.py",
 ]
 
@@ -514,10 +516,12 @@ def write_header_checks(w):
                     by_room[room.name].append(stamps[-1])
     compat, compat_dirs = headers_below("include/compat")
     for header in compat:
-        stem = "headers/compat/" + os.path.splitext(os.path.relpath(header, "include/compat"))[0]
+        # By name and not by path, so that #include_next knows where it is.
+        name = os.path.relpath(header, "include/compat")
+        stem = "headers/compat/" + os.path.splitext(name)[0]
         stamps.append(w.out(stem + ".alone.o"))
         w.edge(stamps[-1], "header", [], implicit=[w.src(header)],
-               preinclude="-include " + w.src(header), defines="-I" + w.src("include/compat"))
+               preinclude="-include " + name, defines="-I" + w.src("include/compat"))
     w.put("")
     return stamps, by_room, dirs + compat_dirs
 

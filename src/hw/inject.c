@@ -3,23 +3,19 @@
  * inject.c - make the nth fallible allocation fail
  *
  * What it is
- *	Two counters in the machine: allocations asked for, and the number at which one fails.
- *	Atomic, so that CPUs on host threads count together.
+ *	Each CPU counts the allocations it was asked for. Arming sets a countdown in the machine and
+ *	a flag in every CPU, so that the fast path looks at its own cache lines only. The countdown is
+ *	atomic: CPUs on host threads count together.
  */
 #include <karc/base/compiler.h>
 #include <karc/hw/inject.h>
 #include "internal.h"
 
-bool inject_fail(void)
+bool inject_fail_armed(void)
 {
-	struct machine *m;
-	unsigned long nr;
+	struct machine *m = karc_cpu->machine;
 
-	if (!karc_cpu)
-		return false;
-	m = karc_cpu->machine;
-	nr = __atomic_add_fetch(&m->inject_count, 1, __ATOMIC_RELAXED);
-	if (likely(nr != READ_ONCE(m->inject_at)))
+	if (__atomic_sub_fetch(&m->inject_left, 1, __ATOMIC_RELAXED) != 0)
 		return false;
 	WRITE_ONCE(m->inject_happened, true);
 	return true;
@@ -27,8 +23,12 @@ bool inject_fail(void)
 
 void inject_arm(struct machine *m, unsigned long nth)
 {
+	unsigned int cpu;
+
 	WRITE_ONCE(m->inject_happened, false);
-	WRITE_ONCE(m->inject_at, nth ? READ_ONCE(m->inject_count) + nth : 0);
+	WRITE_ONCE(m->inject_left, (long)nth);
+	for_each_cpu_of(m, cpu)
+		WRITE_ONCE(m->cpus[cpu]->inject_armed, nth != 0);
 }
 
 bool inject_disarm(struct machine *m)
@@ -41,5 +41,10 @@ bool inject_disarm(struct machine *m)
 
 unsigned long inject_count(struct machine *m)
 {
-	return READ_ONCE(m->inject_count);
+	unsigned long nr = 0;
+	unsigned int cpu;
+
+	for_each_cpu_of(m, cpu)
+		nr += READ_ONCE(m->cpus[cpu]->nr_alloc_asked);
+	return nr;
 }

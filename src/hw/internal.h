@@ -160,8 +160,7 @@ struct machine {
 	void (*on_deferred)(void);
 
 	/* fault injection */
-	unsigned long inject_count;	/* atomic */
-	unsigned long inject_at;	/* atomic: count that fails; 0 = disarmed */
+	long inject_left;		/* atomic: the allocation that takes it to 0 fails */
 	bool inject_happened;
 
 	/* per-CPU images */

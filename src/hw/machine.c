@@ -294,7 +294,10 @@ void machine_on_left(struct machine *m, void (*fn)(void *arg, const struct machi
 void machine_report_left(struct machine *m, const char *kind, const struct site *site,
 			 unsigned long count, u64 bytes)
 {
-	struct machine_left left = { .kind = kind, .site = site, .count = count, .bytes = bytes };
+	struct machine_left left = {
+		.room = m->nr_rooms ? m->rooms[m->nr_rooms - 1]->name : "hw",
+		.kind = kind, .site = site, .count = count, .bytes = bytes,
+	};
 
 	if (!count)
 		return;

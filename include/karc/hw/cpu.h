@@ -47,10 +47,12 @@ struct cpu {
 	struct tlb *tlb;
 	unsigned int id;
 	unsigned int node;
+	u64 nr_alloc_asked;		/* fallible allocations here, see inject.h; this CPU writes */
 	u64 nr_switches;		/* context switches: RCU counts them as quiescent states */
 	void *priv;			/* hw's own cold state (run queue, mailbox, timers) */
 
 	/* line 2 */
+	u32 inject_armed;		/* one of the next fallible allocations is to fail */
 	void *user_task;		/* for the proc room: task whose user mode owns the CPU */
 
 	_Alignas(64) unsigned char hot[ROOM_NR][CPU_HOT_BYTES];

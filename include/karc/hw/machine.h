@@ -208,6 +208,7 @@ void machine_report_left(struct machine *m, const char *kind, const struct site 
 
 /* The lines machine_report_left() wrote, for tools and tests; valid in machine_on_left's call. */
 struct machine_left {
+	const char *room;		/* who says so */
 	const char *kind;
 	const struct site *site;
 	unsigned long count;
