@@ -137,7 +137,19 @@ ROOMS = [
         "test_room.c",
     ]),
     Room("phys", "mm/phys", [
+        "page.c",
+        "page_alloc.c",
+        "pcp.c",
+        "phys.c",
+        "vmstat.c",
+        "zone.c",
     ], [
+        "test_page.c",
+        "test_page_alloc.c",
+        "test_pcp.c",
+        "test_phys.c",
+        "test_vmstat.c",
+        "test_zone.c",
     ]),
     Room("slab", "mm/slab", [
     ], [
