@@ -152,7 +152,22 @@ ROOMS = [
         "test_zone.c",
     ]),
     Room("slab", "mm/slab", [
+        "cache.c",
+        "kmalloc.c",
+        "kstring.c",
+        "mempool.c",
+        "percpu.c",
+        "room.c",
+        "slab.c",
+        "slab_debug.c",
     ], [
+        "test_cache.c",
+        "test_kmalloc.c",
+        "test_kstring.c",
+        "test_mempool.c",
+        "test_percpu.c",
+        "test_slab.c",
+        "test_slab_debug.c",
     ]),
     Room("pgtable", "mm/pgtable", [
     ], [

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * kmalloc.c - memory by size, and the road of a kfree
+ *
+ * What it is
+ *	A table of caches for sizes up to 8 KiB, the buddy above. kfree() finds from the address
+ *	alone whose memory it is: the offset from the arena, one unsigned compare, the frame's class
+ *	in a table of two bytes per frame, the CPU's array of that class. Everything else (caches
+ *	with names, large blocks, tracked machines, mistakes) is the slow road through struct page.
+ *
+ * Objects
+ *	slab_state.kmalloc[type][index] -> kmem_cache
+ *	slab_state.frame_class[pfn] -> class of the kmalloc cache whose slab has the frame, or 0
+ *	slab_hot.kmalloc_cache[class] -> the CPU's array of that cache; "none" until there is one,
+ *	and always for caches with debug bits: its limit of 0 sends the caller to the slow road
+ *
+ * Invariants
+ *	I1 frame_class[pfn] is not 0 exactly for slabs of kmalloc caches without debug bits
+ *	I2 a block that kmalloc() got from the buddy has KMALLOC_LARGE_MARK in its head's private
+ *
+ * Worst case
+ *	The fast road reads three cache lines besides the object's array slot.
+ *
+ * Unlike Linux
+ *	A double free or an interior pointer is always caught in a machine that tracks; elsewhere
+ *	when the object is the last one freed, or when it moves back to its slab.
+ */
+#include <stdarg.h>
+#include <string.h>
+
+#include <karc/base/log.h>
+#include "internal.h"
+
+struct kmalloc_info {
+	const char *name[NR_KMALLOC_TYPES];
+	unsigned int size;
+};
+
+#define KMALLOC_INFO(text, bytes) { { "kmalloc-" text, "dma-kmalloc-" text }, bytes }
+
+static const struct kmalloc_info kmalloc_info[NR_KMALLOC_SIZES] = {
+	[1] = KMALLOC_INFO("96", 96),
+	[2] = KMALLOC_INFO("192", 192),
+	[3] = KMALLOC_INFO("8", 8),
+	[4] = KMALLOC_INFO("16", 16),
+	[5] = KMALLOC_INFO("32", 32),
+	[6] = KMALLOC_INFO("64", 64),
+	[7] = KMALLOC_INFO("128", 128),
+	[8] = KMALLOC_INFO("256", 256),
+	[9] = KMALLOC_INFO("512", 512),
+	[10] = KMALLOC_INFO("1k", 1024),
+	[11] = KMALLOC_INFO("2k", 2048),
+	[12] = KMALLOC_INFO("4k", 4096),
+	[13] = KMALLOC_INFO("8k", 8192),
+};
+
+/* By (size - 1) / 8 for sizes up to 192. */
+static const u8 size_index[24] = {
+	3, 4, 5, 5, 6, 6, 6, 6, 1, 1, 1, 1, 7, 7, 7, 7, 2, 2, 2, 2, 2, 2, 2, 2,
+};
+
+static unsigned int kmalloc_index(size_t size)
+{
+	return size <= 192 ? size_index[(size - 1) / 8] : (unsigned int)fls64(size - 1);
+}
+
+/* The cache for @size bytes, 1 .. KMALLOC_MAX_CACHE_SIZE; NULL while it does not exist. */
+struct kmem_cache *kmalloc_slab(struct slab_state *state, size_t size, gfp_t gfp)
+{
+	return state->kmalloc[gfp & __GFP_DMA ? KMALLOC_DMA : KMALLOC_NORMAL][kmalloc_index(size)];
+}
+
+/* Small sizes first: their slabs hold the free lists of the large ones. */
+int kmalloc_init(struct slab_state *state)
+{
+	static const u8 order[] = { 3, 4, 5, 6, 1, 7, 2, 8, 9, 10, 11, 12, 13 };
+
+	for (int type = 0; type < NR_KMALLOC_TYPES; type++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(order); i++) {
+			const struct kmalloc_info *info = &kmalloc_info[order[i]];
+			unsigned int size = info->size;
+			struct kmem_cache *cachep;
+
+			cachep = cache_make(state, info->name[type], size,
+					    is_power_of_2(size) ? size : ARCH_KMALLOC_MINALIGN,
+					    type == KMALLOC_DMA ? SLAB_CACHE_DMA : 0, NULL, NULL);
+			if (!cachep)
+				return -ENOMEM;
+			cachep->kmalloc_class = (unsigned short)KMALLOC_CLASS(type, order[i]);
+			cachep->usersize = size;
+			state->kmalloc[type][order[i]] = cachep;
+		}
+	}
+	return 0;
+}
+
+/* ---- large blocks ---- */
+
+static void count_large(const struct page *page, long bytes)
+{
+	mod_node_page_state(NODE_DATA(page_to_nid(page)), NR_SLAB_UNRECLAIMABLE_B, bytes);
+}
+
+static void *kmalloc_large(size_t size, gfp_t gfp, const struct site *site)
+{
+	unsigned int order = (unsigned int)get_order(size);
+	struct page *page;
+
+	if (WARN_ON_ONCE(gfp & __GFP_HIGHMEM))
+		gfp &= ~__GFP_HIGHMEM;
+	page = alloc_pages_site(gfp | __GFP_COMP, order, site);
+	if (!page)
+		return NULL;
+	set_page_private(page, KMALLOC_LARGE_MARK);
+	count_large(page, (long)page_size(page));
+	mem_poison((char *)page_to_virt(page) + size, page_size(page) - size);
+	return page_to_virt(page);
+}
+
+static bool is_large(const struct page *page)
+{
+	return PageHead(page) && !PageSlab(page) && page_private(page) == KMALLOC_LARGE_MARK;
+}
+
+static void free_large_kmalloc(struct page *page, const void *p, const struct site *site)
+{
+	if (p != page_to_virt(page)) {
+		report_bad_free("kfree", p, site);
+		return;
+	}
+	set_page_private(page, 0);
+	count_large(page, -(long)page_size(page));
+	__free_pages(page, compound_order(page));
+}
+
+/* ---- kmalloc and kfree ---- */
+
+void *kmalloc_site(size_t size, gfp_t gfp, const struct site *site)
+{
+	if (unlikely(!size))
+		return ZERO_SIZE_PTR;
+	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE))
+		return kmalloc_large(size, gfp, site);
+	return slab_alloc(kmalloc_slab(slab_here(), size, gfp), gfp, size, site);
+}
+
+void *(kmalloc)(size_t size, gfp_t gfp)
+{
+	return kmalloc_site(size, gfp, SITE());
+}
+
+static noinline void kfree_slow(const void *p, const struct site *site)
+{
+	struct page *page;
+
+	if (unlikely(!virt_addr_valid(p))) {
+		report_bad_free("kfree", p, site);
+		return;
+	}
+	page = virt_to_head_page(p);
+	if (likely(PageSlab(page)))
+		slab_free(page->slab_cache, (void *)p, site);
+	else if (is_large(page))
+		free_large_kmalloc(page, p, site);
+	else
+		report_bad_free("kfree", p, site);
+}
+
+void kfree_site(const void *p, const struct site *site)
+{
+	u64 offset;
+
+	if (unlikely(ZERO_OR_NULL_PTR(p)))
+		return;
+	offset = virt_to_phys(p);
+	if (likely(offset < karc_cpu->direct_map_bytes)) {
+		struct slab_hot *hot = slab_hot();
+		struct array_cache *ac =
+			hot->kmalloc_cache[hot->frame_class[offset >> PAGE_SHIFT]];
+
+		/* No safe point in here: nobody else runs on this CPU meanwhile. */
+		if (likely(ac->avail < ac->limit &&
+			   !(ac->avail && ac->entry[ac->avail - 1] == p))) {
+			ac->entry[ac->avail++] = (void *)p;
+			return;
+		}
+	}
+	kfree_slow(p, site);
+}
+
+void (kfree)(const void *p)
+{
+	kfree_site(p, SITE());
+}
+
+size_t ksize(const void *p)
+{
+	struct page *page;
+	size_t size = 0;
+
+	if (ZERO_OR_NULL_PTR(p))
+		return 0;
+	if (WARN(!virt_addr_valid(p), "ksize: %s", foreign_kind(p)))
+		return 0;
+	page = virt_to_head_page(p);
+	if (PageSlab(page))
+		size = page->slab_cache->object_size;
+	else if (is_large(page))
+		size = page_size(page);
+	WARN(!size, "ksize: %s", foreign_kind(p));
+	/* From now on the caller may use all of it. */
+	mem_unpoison(p, size);
+	return size;
+}
+
+size_t kmalloc_size_roundup(size_t size)
+{
+	if (!size || size > KMALLOC_MAX_SIZE)
+		return size;
+	if (size > KMALLOC_MAX_CACHE_SIZE)
+		return PAGE_SIZE << get_order(size);
+	return kmalloc_info[kmalloc_index(size)].size;
+}
+
+void kfree_sensitive_site(const void *p, const struct site *site)
+{
+	size_t size = ksize(p);
+
+	if (size)
+		memset((void *)p, 0, size);
+	barrier();	/* the compiler must not drop stores to memory that is about to be freed */
+	kfree_site(p, site);
+}
+
+void *kmalloc_array_site(size_t n, size_t size, gfp_t gfp, const struct site *site)
+{
+	size_t bytes;
+
+	if (check_mul_overflow(n, size, &bytes))
+		return NULL;
+	return kmalloc_site(bytes, gfp, site);
+}
+
+/* Is the memory at @p an allocated object, as far as somebody keeps track? */
+static bool is_allocated(const void *p)
+{
+	struct page *page = virt_to_head_page(p);
+	const struct obj_track *track;
+
+	if (!PageSlab(page))
+		return true;
+	track = track_of(page->slab_cache, page, p);
+	return !track || track->alloc;
+}
+
+void *krealloc_site(const void *p, size_t size, gfp_t gfp, const struct site *site)
+{
+	size_t have;
+	void *q;
+
+	if (!size) {
+		kfree_site(p, site);
+		return ZERO_SIZE_PTR;
+	}
+	if (ZERO_OR_NULL_PTR(p))
+		return kmalloc_site(size, gfp, site);
+	if (WARN(virt_addr_valid(p) && !is_allocated(p), "krealloc of freed memory, at %s:%u",
+		 site->file, site->line))
+		return NULL;
+	have = ksize(p);
+	if (!have)
+		return NULL;
+	if (have >= size) {
+		mem_poison((const char *)p + size, have - size);
+		return (void *)p;
+	}
+	q = kmalloc_site(size, gfp, site);
+	if (q) {
+		memcpy(q, p, have);
+		kfree_site(p, site);
+	}
+	return q;
+}
+
+/* ---- freeing after a grace period ---- */
+
+void kfree_rcu_callback(struct rcu_head *head)
+{
+	void *obj = slab_object_of(head, NULL);
+
+	if (!obj && virt_addr_valid(head) && is_large(virt_to_head_page(head)))
+		obj = page_to_virt(virt_to_head_page(head));
+	kfree_site(obj ? obj : (void *)head, SITE());
+}
+
+void kfree_after_rcu(const void *p)
+{
+	if (ZERO_OR_NULL_PTR(p))
+		return;
+	synchronize_rcu();
+	kfree_site(p, SITE());
+}
