@@ -170,10 +170,24 @@ ROOMS = [
         "test_slab_debug.c",
     ]),
     Room("pgtable", "mm/pgtable", [
+        "mmu_gather.c",
+        "pgtable.c",
+        "room.c",
+        "tlbflush.c",
     ], [
+        "test_mmu_gather.c",
+        "test_pgtable.c",
+        "test_tlbflush.c",
     ]),
     Room("kva", "mm/kva", [
+        "highmem.c",
+        "room.c",
+        "vmalloc.c",
+        "vmap.c",
     ], [
+        "test_highmem.c",
+        "test_vmalloc.c",
+        "test_vmap.c",
     ]),
     Room("cache", "mm/cache", [
     ], [
