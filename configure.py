@@ -190,7 +190,14 @@ ROOMS = [
         "test_vmap.c",
     ]),
     Room("cache", "mm/cache", [
+        "file.c",
+        "filemap.c",
+        "rmap.c",
+        "room.c",
     ], [
+        "test_file.c",
+        "test_filemap.c",
+        "test_rmap.c",
     ]),
     Room("space", "mm/space", [
     ], [
