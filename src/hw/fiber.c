@@ -20,8 +20,9 @@
  *
  * Life
  *	spawn: READY -> RUNNING <-> BLOCKED -> READY ... -> DEAD -> record freed by join, or at once
- *	when detached. A fiber ended by force while it is not running (PARKED, see fiber_stuck.c)
- *	keeps its stack until shutdown, because wait queues may still point into it.
+ *	when detached. A fiber ended by force at a place that it did not choose - not running, spinning,
+ *	or in an interrupt - is PARKED (see fiber_stuck.c): it keeps its stack until shutdown, because
+ *	wait queues, timers and calls in mailboxes may still point into it.
  *
  * Worst case
  *	One mapping with a guard, 2 entries in the host's map, for each fiber alive at the same time.
@@ -235,6 +236,18 @@ void fiber_set_result(struct fiber *f, enum machine_end end, long value, const c
 	snprintf(f->result.message, sizeof(f->result.message), "%s", message ? message : "");
 }
 
+/* A fiber that ends while it waits in fiber_join() leaves the other to itself. */
+void fiber_leave_join(struct fiber *f)
+{
+	struct fiber *joined = f->joins;
+
+	if (!joined)
+		return;
+	f->joins = NULL;
+	joined->joiner = NULL;
+	fiber_detach(joined);
+}
+
 /* The idle fiber died in an interrupt handler: its CPU needs one that begins anew. */
 static void restart_idle(struct machine *m, struct fiber *idle)
 {
@@ -254,11 +267,17 @@ void fiber_end(enum machine_end end, long value, const char *message)
 
 	if (self == m->host)
 		abort();	/* a BUG outside machine_call() */
-	m->leaving = (struct fiber_leaving){ self->stack, self->sanitizer_fiber };
-	self->stack = NULL;
-	self->sanitizer_fiber = NULL;
+	if (self != cpu->idle && (end == MACHINE_STUCK || in_interrupt())) {
+		self->flags |= FIBER_PARKED;
+	} else {
+		m->leaving = (struct fiber_leaving){ self->stack, self->sanitizer_fiber };
+		self->stack = NULL;
+		self->sanitizer_fiber = NULL;
+	}
 	self->nr_held = 0;
+	m->reporting = false;
 	irq_abandon(cpu);
+	fiber_leave_join(self);
 	if (self == cpu->idle) {
 		restart_idle(m, self);
 	} else {

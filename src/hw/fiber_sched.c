@@ -49,6 +49,7 @@
 #define NS_PER_LONELY_RELAX	10000u
 #define NO_SWITCH		((unsigned int)-1)
 #define SETTLE_MAX		(4 * RELAX_LIMIT)	/* a spinner is found stuck before */
+#define SETTLE_SOFTIRQS		(1ULL << 16)	/* rounds of softirqs that only start themselves */
 
 /* ---- run queues ---- */
 
@@ -457,11 +458,30 @@ static bool others_have_work(struct machine *m)
 	       (__atomic_load_n(&self->pending, __ATOMIC_RELAXED) & CPU_PENDING_WORK);
 }
 
-/* Let everybody run until they are blocked or gone. */
-void fibers_settle(struct machine *m)
+/* Is there a fiber that wants to run, besides the caller? */
+static bool others_are_ready(struct machine *m)
 {
-	for (u64 i = 0; i < SETTLE_MAX && others_have_work(m); i++)
+	for (unsigned int i = 0; i < m->nr_cpus; i++) {
+		struct cpu *cpu = m->cpus[i];
+
+		if (cpu_priv(cpu)->nr_ready || (cpu != karc_cpu && cpu->fiber != cpu->idle))
+			return true;
+	}
+	return false;
+}
+
+/* Let everybody run until they are blocked or gone; false when there seems to be no end to it. */
+bool fibers_settle(struct machine *m)
+{
+	u64 nr_softirqs = 0;
+
+	for (u64 i = 0; i < SETTLE_MAX && nr_softirqs < SETTLE_SOFTIRQS; i++) {
+		if (!others_have_work(m))
+			return true;
+		nr_softirqs = others_are_ready(m) ? 0 : nr_softirqs + 1;
 		fiber_yield();
+	}
+	return !others_have_work(m);
 }
 
 void fibers_check(struct machine *m, struct check_report *report)

@@ -69,16 +69,11 @@ static void report_stuck(struct machine *m, bool spinning, const char *first)
 /* End a fiber that is not the running one, wherever it stands, and keep its stack. */
 static void park(struct machine *m, struct fiber *f, const char *message)
 {
-	struct fiber *joined = f->joins;
 	struct cpu *cpu = f->cpu;
 
 	if (f->state == FIBER_READY)
 		fiber_sched_dequeue(f);
-	if (joined) {
-		joined->joiner = NULL;
-		f->joins = NULL;
-		fiber_detach(joined);
-	}
+	fiber_leave_join(f);
 	f->flags |= FIBER_PARKED;
 	f->nr_held = 0;
 	fiber_set_result(f, MACHINE_STUCK, 0, message);

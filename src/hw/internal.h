@@ -226,6 +226,7 @@ void fiber_put(struct machine *m, struct fiber *f);
 void fiber_stack_put(struct machine *m, char *stack);
 void fiber_set_result(struct fiber *f, enum machine_end end, long value, const char *message);
 void fiber_dead(struct machine *m, struct fiber *f);	/* the result is set: tell the joiner */
+void fiber_leave_join(struct fiber *f);
 
 static inline struct machine *fiber_machine(const struct fiber *f)
 {
@@ -243,7 +244,7 @@ void fiber_sched_arrived(struct machine *m);		/* first thing on a stack */
 void fiber_sched_finish(struct machine *m, struct cpu *cpu);
 void fiber_sched_deliver(void);
 void fiber_sched_load_steps(struct machine *m, struct cpu *cpu);
-void fibers_settle(struct machine *m);			/* until all are blocked or gone */
+bool fibers_settle(struct machine *m);			/* until all are blocked or gone */
 void fibers_check(struct machine *m, struct check_report *report);
 
 /* fiber_stuck.c: report it and end somebody; does not return when that is the caller. */

@@ -22,7 +22,8 @@
  *	boot -> (enter -> leave)* -> shutdown. Between leave and the next enter nothing runs.
  *
  * Worst case
- *	machine_quiesce() stops after QUIESCE_ROUNDS rounds that each moved something.
+ *	machine_quiesce() stops after QUIESCE_ROUNDS rounds that each moved something, or when the
+ *	fibers and softirqs have no end (one that always starts itself again): it says so.
  *
  * Unlike Linux
  *	Several machines live in one process. Parallel mode (a host thread per CPU) is not built:
@@ -241,13 +242,14 @@ void machine_quiesce(struct machine *m)
 {
 	bool inside = is_inside(m);
 	unsigned int round = 0;
+	bool settled;
 
 	if (!inside)
 		machine_enter(m);
 	do {
-		fibers_settle(m);
-	} while (drain_rooms(m) && ++round < QUIESCE_ROUNDS);
-	if (round == QUIESCE_ROUNDS)
+		settled = fibers_settle(m);
+	} while (drain_rooms(m) && settled && ++round < QUIESCE_ROUNDS);
+	if (!settled || round == QUIESCE_ROUNDS)
 		report_line(m, LOGLEVEL_ERR, "machine_quiesce: still moving after %u rounds",
 			    round);
 	if (!inside)

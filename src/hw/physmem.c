@@ -90,7 +90,7 @@ static void __printf(2, 3) config_error(struct machine *m, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text + used, sizeof(text) - used, fmt, args);
 	va_end(args);
-	log_write(machine_log(m), LOGLEVEL_ERR, text);
+	report_line(m, LOGLEVEL_ERR, "%s", text);
 }
 
 static u64 bank_end(const struct machine_bank *b)

@@ -10,7 +10,8 @@
  *
  * Invariants
  *	I1 no frame outside the stack is read, and frames go upwards, so a walk ends
- *	I2 a BUG in the middle of a report does not report again; it only ends the task
+ *	I2 a BUG in the middle of a report does not report again; it only ends the task, and the
+ *	   report that it cut short with it: the next one is printed again
  *
  * Unlike Linux
  *	A BUG in interrupt context ends the task that was interrupted; the machine goes on.
@@ -61,7 +62,9 @@ unsigned int trace_collect(u64 fp, u64 low, u64 high, void **trace, unsigned int
 {
 	unsigned int nr = 0;
 
-	while (nr < max && fp >= low && fp + sizeof(struct stack_frame) <= high && fp % 8 == 0) {
+	/* Subtractions only: code without frame pointers leaves anything in that register, -8 too. */
+	while (nr < max && fp >= low && fp < high && high - fp >= sizeof(struct stack_frame) &&
+	       fp % 8 == 0) {
 		struct stack_frame frame;
 
 		memcpy(&frame, (const void *)fp, sizeof(frame));

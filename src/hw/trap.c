@@ -216,7 +216,8 @@ static bool take_over(struct machine *m, struct fiber *f, int sig, const siginfo
 	r->nr_trace = 0;
 	/* As a return address: one past, so that it is named like the others. */
 	r->trace[r->nr_trace++] = (void *)(r->pc + 1);
-	if (r->pc == r->addr && r->sp >= low && r->sp + 8 <= high)
+	/* Other signals have the instruction's address there whatever it is. */
+	if (sig == SIGSEGV && r->pc == r->addr && r->sp >= low && r->sp + 8 <= high)
 		r->trace[r->nr_trace++] = *(void **)r->sp;	/* a call to nowhere */
 	r->nr_trace += trace_collect(r->fp, low, high, r->trace + r->nr_trace,
 				     CALL_TRACE_MAX - r->nr_trace);

@@ -78,6 +78,8 @@ struct rcu_cpu {
 	struct rcu_queue next;			/* queued; their grace period has not begun */
 	struct rcu_queue wait;			/* their grace period runs */
 	struct rcu_wait gp;
+	struct rcu_queue done;			/* may be called; the softirq is at them */
+	bool calling;				/* one is being called, or it never returned */
 	struct hw_timer timer;			/* looks again while @wait is not empty */
 	/* counters: written by this CPU, read by any */
 	unsigned long nr_queued;

@@ -6,12 +6,15 @@
  *                 until each CPU was outside readers once, and only then frees. Each CPU's
  *                 callbacks form batches with a grace period of their own: with at most 64 CPUs a
  *                 machine-wide sequence would save nothing.
- * Objects         CPU -- rcu_cpu: next (queued) -> wait (grace period runs) -> called
+ * Objects         CPU -- rcu_cpu: next (queued) -> wait (grace period runs) -> done -> called
  *                                 gp (CPUs still to be seen quiet), timer (looks again)
  * Invariants      I1  A callback is called after each CPU was seen quiet since it was queued.
  *                 I2  Callbacks of one CPU are called in the order they were queued, so that
  *                     nr_done >= an earlier nr_queued means that all of those ran.
  *                 I3  The timer is pending whenever @wait is not empty outside the softirq.
+ *
+ *                 I4  A callback that ends in a BUG or an Oops counts as called, and those behind
+ *                     it are called by the next softirq; what it was to free stays and is reported.
  *
  *                 A CPU is quiet when it switches fibers, idles, or (deterministic mode) has
  *                 preemption and interrupts enabled: one host thread runs all CPUs, so what it
@@ -134,44 +137,63 @@ void call_rcu(struct rcu_head *head, rcu_callback_t func)
 	local_irq_restore(flags);
 }
 
-/* Move on as far as grace periods allow; @done gets what may be called. Interrupts off. */
-static void rcu_advance(struct machine *m, struct rcu_cpu *rcu, bool self_is_quiet,
-			struct rcu_queue *done)
+/* Move on as far as grace periods allow; @rcu->done gets what may be called. Interrupts off. */
+static void rcu_advance(struct machine *m, struct rcu_cpu *rcu, bool self_is_quiet)
 {
 	if (rcu->wait.head && self_is_quiet)
 		rcu->gp.cpus &= ~(1ULL << smp_processor_id());
 	if (rcu->wait.head && wait_is_over(m, &rcu->gp))
-		queue_move(done, &rcu->wait);
+		queue_move(&rcu->done, &rcu->wait);
 	if (!rcu->wait.head && rcu->next.head) {
 		queue_move(&rcu->wait, &rcu->next);
 		wait_begin(m, &rcu->gp, self_is_quiet);
 		if (wait_is_over(m, &rcu->gp))
-			queue_move(done, &rcu->wait);
+			queue_move(&rcu->done, &rcu->wait);
 	}
 	if (rcu->wait.head)
 		hw_timer_start(&rcu->timer, ktime_get_ns() + POLL_NS);
+}
+
+/* I4: the softirq does not nest, so a mark that is set at its begin is of one that died. */
+static void rcu_call_end(struct rcu_cpu *rcu)
+{
+	if (!rcu->calling)
+		return;
+	rcu->calling = false;
+	WRITE_ONCE(rcu->nr_done, rcu->nr_done + 1);
+}
+
+static struct rcu_head *rcu_take_done(struct rcu_cpu *rcu)
+{
+	struct rcu_head *head = rcu->done.head;
+
+	if (!head)
+		return NULL;
+	rcu->done.head = head->next;
+	if (!head->next)
+		queue_init(&rcu->done);
+	return head;
 }
 
 static void rcu_softirq(struct softirq_action *action)
 {
 	struct machine *m = this_machine();
 	struct rcu_cpu *rcu = refcount_hot()->rcu;
-	struct rcu_head *head, *next;
-	struct rcu_queue done;
+	struct rcu_head *head;
 	unsigned long flags;
 	bool self_is_quiet;
 
 	(void)action;
-	queue_init(&done);
+	rcu_call_end(rcu);
 	local_irq_save(flags);
 	/* What the softirq interrupted was no reader if the softirq alone is on the count. */
 	self_is_quiet = !flags && preempt_count() == SOFTIRQ_OFFSET;
-	rcu_advance(m, rcu, self_is_quiet, &done);
+	rcu_advance(m, rcu, self_is_quiet);
 	local_irq_restore(flags);
-	for (head = done.head; head; head = next) {
-		next = head->next;
+	while ((head = rcu_take_done(rcu))) {
+		rcu->calling = true;
 		head->func(head);
-		WRITE_ONCE(rcu->nr_done, rcu->nr_done + 1);
+		rcu_call_end(rcu);
 	}
 }
 
@@ -243,6 +265,7 @@ int rcu_init(struct machine *m)
 	for (i = 0; i < nr; i++) {
 		queue_init(&rcu[i].next);
 		queue_init(&rcu[i].wait);
+		queue_init(&rcu[i].done);
 		hw_timer_init(&rcu[i].timer, rcu_timer);
 		refcount_hot_of(m, i)->rcu = &rcu[i];
 	}

@@ -120,9 +120,12 @@ class Test:
         run([self.build("external_boot.c", "boot-static", static=True)])
 
     def another_variant_is_refused(self):
-        other = self.build("external_boot.c", "other", extra=["-UKARC_VARIANT",
-                                                              "-DKARC_VARIANT=99"])
-        run([other], expect=3)
+        for static in (False, True):
+            other = self.build("external_boot.c", "other", static=static,
+                               extra=["-UKARC_VARIANT", "-DKARC_VARIANT=99"])
+            said = run([other], expect=3)
+            if "another build variant" not in said or "pkg-config --cflags" not in said:
+                raise Failure("the refusal does not say why: " + said)
 
     def cases(self):
         some = [self.installs, self.destdir_is_put_in_front_of_the_prefix,

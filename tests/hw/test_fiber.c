@@ -264,6 +264,91 @@ static void a_cpu_survives_a_bug_in_an_interrupt_of_its_idle_fiber(void **state)
 	assert_int_equal(v.nr_left, 0);
 }
 
+static long yields_a_while(void *arg)
+{
+	for (int i = 0; i < 50; i++)
+		fiber_yield();
+	return (long)arg;
+}
+
+static long joins_with_preemption_off(void *arg)
+{
+	struct fiber *f = fiber_spawn(last_cpu(), "inner", yields_a_while, arg);
+
+	preempt_disable();
+	fiber_join(f, NULL);
+	return 0;
+}
+
+/* The record of the one that waited is free memory soon: the other must not tell it its end. */
+static void a_joiner_that_dies_leaves_the_other_alone(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		expect_bug(joins_with_preemption_off, NULL, "scheduling while atomic");
+	expect_warn("sleeping function");
+	while (fiber_count(this_machine()) > 1)
+		fiber_yield();
+}
+
+struct scene {
+	unsigned int fired;
+};
+
+struct stack_timer {
+	struct hw_timer timer;
+	struct scene *scene;
+};
+
+static void timer_fires(struct hw_timer *timer)
+{
+	container_of(timer, struct stack_timer, timer)->scene->fired++;
+}
+
+static long dies_with_a_timer_on_its_stack(void *arg)
+{
+	struct stack_timer t = { .scene = arg };
+
+	hw_timer_init(&t.timer, timer_fires);
+	hw_timer_start(&t.timer, ktime_get_ns() + 1000000);
+	irq_raise(this_machine(), smp_processor_id(), 7);
+	for (int i = 0; i < 100; i++)
+		fiber_yield();
+	hw_timer_cancel_sync(&t.timer);
+	return 0;
+}
+
+static irqreturn_t always_bug(int irq, void *dev)
+{
+	(void)irq;
+	BUG_ON(dev);
+	return IRQ_HANDLED;
+}
+
+static long dirties_its_stack(void *arg)
+{
+	volatile char bytes[4096];
+
+	for (unsigned int i = 0; i < sizeof(bytes); i++)
+		bytes[i] = 0x5a;
+	return (long)arg + bytes[99] - 0x5a;
+}
+
+/* What an interrupted task had on its stack is still linked: nobody else may get that stack. */
+static void the_stack_of_a_task_that_died_in_an_interrupt_is_kept(void **state)
+{
+	struct scene scene = { .fired = 0 };
+
+	(void)state;
+	assert_int_equal(request_irq(7, always_bug, 0, "bad", &scene), 0);
+	expect_bug(dies_with_a_timer_on_its_stack, &scene, "(dev)");
+	free_irq(7, &scene);
+	for (int i = 0; i < 8; i++)
+		fiber_join(fiber_spawn(0, "dirty", dirties_its_stack, NULL), NULL);
+	msleep(5);
+	assert_int_equal(scene.fired, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +364,8 @@ int main(void)
 		KARC_TESTS(a_fiber_moves_to_another_cpu),
 		karc_unit_test_cpus(migrate_disable_keeps_a_fiber_on_its_cpu, 4),
 		KARC_TESTS(a_stack_overflow_is_an_oops),
+		KARC_TESTS(a_joiner_that_dies_leaves_the_other_alone),
+		KARC_TESTS(the_stack_of_a_task_that_died_in_an_interrupt_is_kept),
 		cmocka_unit_test(a_cpu_survives_a_bug_in_an_interrupt_of_its_idle_fiber),
 	};
 

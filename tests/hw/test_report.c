@@ -153,6 +153,54 @@ static void a_walk_stays_inside_the_stack(void **state)
 	assert_int_equal(trace_collect(low, low, high, trace, 1), 1);
 }
 
+/* Code built without frame pointers has any number in that register. */
+static void a_walk_survives_any_frame_pointer(void **state)
+{
+	u64 stack[4] = { 0 };
+	u64 low = (u64)stack, high = (u64)(stack + 4);
+	void *trace[4];
+
+	(void)state;
+	stack[1] = 0x1111;
+	for (u64 i = 0; i < 64; i += 8) {
+		assert_int_equal(trace_collect(-i, low, high, trace, 4), 0);
+		stack[0] = -i;
+		assert_int_equal(trace_collect(low, low, high, trace, 4), 1);
+	}
+}
+
+__attribute__((no_sanitize("undefined", "address", "thread")))
+static bool faults(const void *address, char *buf, size_t size)
+{
+	volatile char *nothing = (volatile char *)8;
+
+	(void)address;
+	(void)buf;
+	(void)size;
+	__asm__ volatile("" : "=r"(nothing) : "0"(nothing));
+	return *nothing;
+}
+
+static void body_fault_in_a_report(void)
+{
+	machine_on_symbolize(this_machine(), faults);
+	expect_oops(test_report_outer, (void *)1, "NULL pointer dereference");
+	machine_on_symbolize(this_machine(), NULL);
+	log_clear(machine_log(this_machine()));
+	expect_bug(test_report_outer, (void *)1, "(depth == 1)");
+	assert_true(fixture_log_contains("Call Trace:"));
+}
+
+static void a_fault_in_a_report_does_not_silence_the_next(void **state)
+{
+	struct fixture_verdict v = fixture_run(1, body_fault_in_a_report);
+
+	(void)state;
+	assert_int_equal(v.nr_failures, 0);
+	assert_int_equal(v.nr_bugs, 1);		/* the BUG whose task ended in an Oops */
+	assert_int_equal(v.nr_left, 0);
+}
+
 static void printk_goes_to_the_machines_ring(void **state)
 {
 	(void)state;
@@ -182,6 +230,8 @@ int main(void)
 #endif
 		KARC_TESTS(a_trace_of_recursion_is_short),
 		cmocka_unit_test(a_walk_stays_inside_the_stack),
+		cmocka_unit_test(a_walk_survives_any_frame_pointer),
+		cmocka_unit_test(a_fault_in_a_report_does_not_silence_the_next),
 		KARC_TESTS(printk_goes_to_the_machines_ring),
 		cmocka_unit_test(outside_a_machine_there_is_no_ring),
 	};

@@ -6,6 +6,9 @@
  */
 #include "fixture.h"
 
+#include <string.h>
+
+#include <karc/base/bug.h>
 #include <karc/hw/irq.h>
 #include <karc/refcount/rculist.h>
 
@@ -485,6 +488,62 @@ static void rcu_hlist_keeps_its_order(void **state)
 	assert_hlist(&head, "354");
 }
 
+static void dies(struct rcu_head *head)
+{
+	nr_called++;
+	BUG_ON(head);
+}
+
+static long queues_one_that_dies(void *arg)
+{
+	struct item *items = arg;
+
+	local_irq_disable();
+	call_rcu(&items[0].rcu, called);
+	call_rcu(&items[1].rcu, dies);
+	call_rcu(&items[2].rcu, called);
+	local_irq_enable();
+	rcu_barrier();
+	return 0;
+}
+
+/* The task in which the softirq happened to run ends; the machine must not wait for ever. */
+static void callback_that_dies_does_not_hold_up_the_others(void **state)
+{
+	struct item items[4] = { { .nr = 0 }, { .nr = 1 }, { .nr = 2 }, { .nr = 3 } };
+
+	(void)state;
+	nr_called = 0;
+	expect_bug(queues_one_that_dies, items, "(head)");
+	call_rcu(&items[3].rcu, called);
+	rcu_barrier();
+	assert_int_equal(nr_called, 4);
+	assert_int_equal(rcu_nr_pending(), 0);
+}
+
+static void queues_itself(struct rcu_head *head)
+{
+	call_rcu(head, queues_itself);
+}
+
+static void body_queues_itself(void)
+{
+	static struct rcu_head head;
+
+	call_rcu(&head, queues_itself);
+}
+
+static void callback_without_end_is_left_at_shutdown(void **state)
+{
+	struct fixture_verdict v = fixture_run(1, body_queues_itself);
+
+	(void)state;
+	assert_true(v.red);
+	assert_int_equal(v.end, MACHINE_VALUE);
+	assert_int_equal(v.nr_left, 1);
+	assert_non_null(strstr(v.reason, "rcu callback"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -495,6 +554,8 @@ int main(void)
 		KARC_TESTS(callback_may_queue_another),
 		KARC_TESTS(barrier_waits_for_every_cpu),
 		KARC_TESTS(quiesce_leaves_no_callback),
+		karc_unit_test(callback_that_dies_does_not_hold_up_the_others),
+		cmocka_unit_test(callback_without_end_is_left_at_shutdown),
 		karc_unit_test_cpus(grace_period_waits_for_a_reader, 4),
 		karc_unit_test_cpus(reader_that_begins_later_does_not_hold_it_up, 4),
 		karc_unit_test_cpus(cpu_with_interrupts_off_counts_as_a_reader, 4),

@@ -160,12 +160,12 @@ void zone_add_block(struct zone *zone, struct page *page, unsigned int order, in
 	zone_count_free(zone, 1L << order);
 	while (order < MAX_ORDER - 1) {
 		unsigned long buddy_pfn = pfn ^ 1UL << order;
-		struct page *buddy = page + (buddy_pfn - pfn);
+		struct page *buddy = page + (long)(buddy_pfn - pfn);
 
 		if (!block_is_free(zone, buddy, buddy_pfn, order))
 			break;
 		unlist_block(zone, buddy, order);
-		page += (buddy_pfn & pfn) - pfn;
+		page += (long)((buddy_pfn & pfn) - pfn);
 		pfn &= buddy_pfn;
 		order++;
 	}

@@ -55,14 +55,14 @@
 static_assert(sizeof(struct fault_hot) <= CPU_HOT_BYTES, "the room's hot area is full");
 
 static const char *const kind_names[NR_FAULT_KINDS] = {
-	[FAULT_ANON_ZERO] = "anonymous, zero page",
-	[FAULT_ANON] = "anonymous, fresh page",
+	[FAULT_ANON_ZERO] = "zero page",
+	[FAULT_ANON] = "fresh page",
 	[FAULT_FILE_READ] = "file page",
-	[FAULT_FILE_COW] = "file page, private copy",
-	[FAULT_FILE_SHARED] = "file page, shared write",
-	[FAULT_COW_COPY] = "copy-on-write, copied",
-	[FAULT_COW_REUSE] = "copy-on-write, taken back",
-	[FAULT_SPURIOUS] = "spurious",
+	[FAULT_FILE_COW] = "file page copied",
+	[FAULT_FILE_SHARED] = "shared file page written",
+	[FAULT_COW_COPY] = "COW copied",
+	[FAULT_COW_REUSE] = "COW taken back",
+	[FAULT_SPURIOUS] = "spurious fault",
 	[FAULT_STACK_GROW] = "stack growth",
 	[FAULT_SEGV] = "SIGSEGV",
 	[FAULT_BUS] = "SIGBUS",

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * room.c - the kobject room comes up and goes down
+ */
+#include <karc/base/err.h>
+#include <karc/mm/slab/kmalloc.h>
+#include "internal.h"
+
+static int kobject_room_init(struct machine *m)
+{
+	struct kobject_state *state = kzalloc(sizeof(*state), GFP_KERNEL);
+	int err;
+
+	if (!state)
+		return -ENOMEM;
+	mutex_init_rank(&state->tree_mutex, LR_KOBJECT);
+	state->root = RB_ROOT;
+	machine_set_room(m, ROOM_KOBJECT, state);
+	err = kobject_types_register();
+	if (!err)
+		return 0;
+	machine_set_room(m, ROOM_KOBJECT, NULL);
+	kfree(state);
+	return err;
+}
+
+/* Objects still alive are in the ledger, which names them; here only the tree goes. */
+static void kobject_room_exit(struct machine *m)
+{
+	struct kobject_state *state = machine_room(m, ROOM_KOBJECT);
+
+	machine_set_room(m, ROOM_KOBJECT, NULL);
+	kfree(state);
+}
+
+static void kobject_room_check(struct machine *m, struct check_report *report)
+{
+	dir_check(machine_room(m, ROOM_KOBJECT), report);
+}
+
+const struct room kobject_room = {
+	.name = "kobject",
+	.id = ROOM_KOBJECT,
+	.init = kobject_room_init,
+	.exit = kobject_room_exit,
+	.check = kobject_room_check,
+};
