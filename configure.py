@@ -260,12 +260,37 @@ ROOMS = [
         "test_kset.c",
     ]),
     Room("proc", "proc", [
+        "exec.c",
+        "exit.c",
+        "files.c",
+        "fork.c",
+        "pid.c",
+        "room.c",
+        "sched.c",
+        "signal.c",
+        "syscall.c",
+        "task.c",
+        "wait.c",
     ], [
+        "test_exec.c",
+        "test_exit.c",
+        "test_files.c",
+        "test_fork.c",
+        "test_pid.c",
+        "test_sched.c",
+        "test_signal.c",
+        "test_storm.c",
+        "test_syscall.c",
+        "test_task.c",
+        "test_wait.c",
     ]),
     Room("harness", "harness", [
+        "guest.c",
     ], [
+        "test_guest.c",
     ], has_object=False),
     Room("boot", "boot", [
+        "karc.c",
     ], [
     ], has_object=False),
 ]

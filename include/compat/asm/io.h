@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_ASM_IO_H
+#define KARC_COMPAT_ASM_IO_H
+
+#include <karc/hw/physmem.h>
+
+#endif

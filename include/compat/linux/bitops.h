@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_BITOPS_H
+#define KARC_COMPAT_LINUX_BITOPS_H
+
+#include <karc/base/bitops.h>
+
+#endif

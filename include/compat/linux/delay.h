@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_DELAY_H
+#define KARC_COMPAT_LINUX_DELAY_H
+
+#include <karc/hw/clock.h>
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_IRQRETURN_H
+#define KARC_COMPAT_LINUX_IRQRETURN_H
+
+#include <karc/hw/irq.h>
+
+#endif

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_MMZONE_H
+#define KARC_COMPAT_LINUX_MMZONE_H
+
+#include <karc/mm/phys/pcp.h>
+#include <karc/mm/phys/zone.h>
+
+#endif

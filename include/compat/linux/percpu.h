@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_PERCPU_H
+#define KARC_COMPAT_LINUX_PERCPU_H
+
+#include <karc/hw/percpu.h>
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_POISON_H
+#define KARC_COMPAT_LINUX_POISON_H
+
+#include <karc/base/list.h>
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_RBTREE_AUGMENTED_H
+#define KARC_COMPAT_LINUX_RBTREE_AUGMENTED_H
+
+#include <karc/base/rbtree.h>
+
+#endif

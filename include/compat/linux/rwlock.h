@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_RWLOCK_H
+#define KARC_COMPAT_LINUX_RWLOCK_H
+
+#include <karc/hw/spinlock.h>
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_SPINLOCK_TYPES_H
+#define KARC_COMPAT_LINUX_SPINLOCK_TYPES_H
+
+#include <karc/hw/spinlock.h>
+
+#endif

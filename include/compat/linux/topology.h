@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_TOPOLOGY_H
+#define KARC_COMPAT_LINUX_TOPOLOGY_H
+
+#include <karc/hw/cpumask.h>
+#include <karc/mm/phys/zone.h>
+
+#endif

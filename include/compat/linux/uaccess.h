@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_UACCESS_H
+#define KARC_COMPAT_LINUX_UACCESS_H
+
+#include <karc/mm/space/uaccess.h>
+
+#endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_VMSTAT_H
+#define KARC_COMPAT_LINUX_VMSTAT_H
+
+#include <karc/mm/phys/vmstat.h>
+
+#endif

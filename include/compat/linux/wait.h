@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The system's header of this name defines structs and constants that libc defines as well, and
+ * cannot be mixed with libc's headers, which karc's include.  So libc's stands in for it.
+ */
+#ifndef KARC_COMPAT_LINUX_WAIT_H
+#define KARC_COMPAT_LINUX_WAIT_H
+
+#include <sys/wait.h>
+
+#include <karc/hw/wait.h>
+
+#endif

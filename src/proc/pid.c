@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * pid.c - numbers for tasks, and the table that finds them
+ *
+ * What it is
+ *	A struct pid is a counted name. The table maps numbers to names and owns nothing: it
+ *	forgets a pid when its task is released, or in the pid's own destructor if no task ever had
+ *	it. Who holds a struct pid longer keeps an old name; the number may belong to another one.
+ *
+ * Objects
+ *	task --owns--> pid ~~borrows~~> task (cleared by release_task)
+ *	table ~~finds~~> pid
+ *
+ * Invariants
+ *	I1  a pid in the table has the number it is stored under
+ *	I2  pid->task is NULL or a task whose thread_pid is this pid; then the pid is in the table
+ *	I3  nr_pids is the number of entries
+ *
+ * Locking
+ *	table, last_pid, nr_pids, pid->task: pid_lock (interrupts off). A pid found in the table may
+ *	be dying: lookups take arc_tryget() under the lock.
+ *
+ * Life
+ *	alloc_pid (in the table) - pid_attach - pid_detach (out of it) - last put_pid
+ *
+ * Worst case
+ *	The search for a number looks at each one once: PID_MAX_DEFAULT lookups when all are taken.
+ *
+ * Unlike Linux
+ *	One namespace; no groups and sessions, so that the task alone keeps a number in use.
+ */
+#include <karc/base/err.h>
+#include <karc/hw/inject.h>
+#include <karc/proc/pid.h>
+#include "internal.h"
+
+/* Out of the table, if it is there still; pid_lock held. */
+static void pid_forget_locked(struct proc_state *p, struct pid *pid)
+{
+	if (xa_load(&p->pids, (unsigned long)pid->nr) != pid)
+		return;
+	xa_erase(&p->pids, (unsigned long)pid->nr);
+	p->nr_pids--;
+}
+
+static void pid_drop(void *obj)
+{
+	struct pid *pid = obj;
+	struct proc_state *p = proc_state();
+	unsigned long flags;
+
+	BUG_ON(pid->task);
+	spin_lock_irqsave(&p->pid_lock, flags);
+	pid_forget_locked(p, pid);
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+}
+
+static void pid_free(void *obj)
+{
+	kmem_cache_free(proc_state()->pid_cache, obj);
+}
+
+static const struct arc_type pid_type = {
+	.name = "pid",
+	.size = sizeof(struct pid),
+	.offset = offsetof(struct pid, arc),
+	.flags = ARC_FINDABLE,
+	.ops = { .drop = pid_drop, .free = pid_free },
+};
+
+int pid_types_register(struct proc_state *p)
+{
+	spin_lock_init_rank(&p->pid_lock, LR_PIDS);
+	xa_init(&p->pids);
+	return arc_type_register(&pid_type);
+}
+
+/* The next free number after the last one given, wrapping as Linux does at 300; lock held. */
+static pid_t next_free_locked(struct proc_state *p)
+{
+	pid_t nr = p->last_pid;
+	int tries;
+
+	for (tries = 0; tries < PID_MAX_DEFAULT; tries++) {
+		nr = nr + 1 < PID_MAX_DEFAULT ? nr + 1 : 300;
+		if (!xa_load(&p->pids, (unsigned long)nr))
+			return nr;
+	}
+	return -EAGAIN;
+}
+
+/* A number for @pid, and into the table; pid_lock held. */
+static int pid_enter_locked(struct proc_state *p, struct pid *pid, pid_t want,
+			    const struct site *site)
+{
+	pid_t nr = want;
+	int err;
+
+	if (!want)
+		nr = next_free_locked(p);
+	else if (xa_load(&p->pids, (unsigned long)want))
+		nr = -EEXIST;
+	if (nr < 0)
+		return nr;
+	if (inject_fail())	/* the table's memory is the host's */
+		return -ENOMEM;
+	err = xa_err(xa_store(&p->pids, (unsigned long)nr, pid, GFP_ATOMIC));
+	if (err)
+		return err;
+	pid->nr = nr;
+	p->nr_pids++;
+	if (!want)
+		p->last_pid = nr;
+	arc_init_site(&pid->arc, &pid_type, site);
+	return 0;
+}
+
+struct pid *KARC_BODY(alloc_pid_site)(pid_t want, const struct site *site)
+{
+	struct proc_state *p = proc_state();
+	unsigned long flags;
+	struct pid *pid;
+	int err;
+
+	if (want < 0 || want >= PID_MAX_LIMIT)
+		return ERR_PTR(-EINVAL);
+	pid = kmem_cache_alloc_site(p->pid_cache, GFP_KERNEL | __GFP_ZERO, site);
+	if (!pid)
+		return ERR_PTR(-ENOMEM);
+	spin_lock_irqsave(&p->pid_lock, flags);
+	err = pid_enter_locked(p, pid, want, site);
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+	if (!err)
+		return pid;
+	kmem_cache_free(p->pid_cache, pid);
+	return ERR_PTR(err);
+}
+
+struct pid *KARC_BODY(get_pid)(struct pid *pid)
+{
+	if (pid)
+		arc_get(&pid->arc);
+	return pid;
+}
+
+void KARC_BODY(put_pid)(struct pid *pid)
+{
+	if (pid)
+		arc_put(&pid->arc);
+}
+
+struct pid *KARC_BODY(find_get_pid)(pid_t nr)
+{
+	struct proc_state *p = proc_state();
+	struct pid *pid = NULL;
+	unsigned long flags;
+
+	if (nr <= 0)
+		return NULL;
+	spin_lock_irqsave(&p->pid_lock, flags);
+	pid = xa_load(&p->pids, (unsigned long)nr);
+	if (pid && !arc_tryget(&pid->arc))
+		pid = NULL;
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+	return pid;
+}
+
+void pid_attach(struct pid *pid, struct task_struct *task)
+{
+	struct proc_state *p = proc_state();
+	unsigned long flags;
+
+	spin_lock_irqsave(&p->pid_lock, flags);
+	pid->task = task;
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+}
+
+void pid_detach(struct pid *pid)
+{
+	struct proc_state *p = proc_state();
+	unsigned long flags;
+
+	spin_lock_irqsave(&p->pid_lock, flags);
+	pid->task = NULL;
+	pid_forget_locked(p, pid);
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+}
+
+void pid_check(struct proc_state *p, struct check_report *report)
+{
+	unsigned long nr = 0, index;
+	struct pid *pid;
+
+	xa_for_each(&p->pids, index, pid) {
+		nr++;
+		if ((unsigned long)pid->nr != index)
+			check_fail(report, "I1: pid %d is stored under %lu", pid->nr, index);
+		if (pid->task && pid->task->thread_pid != pid)
+			check_fail(report, "I2: pid %d names a task of another pid", pid->nr);
+	}
+	if (nr != p->nr_pids)
+		check_fail(report, "I3: %lu pids in the table, %lu counted", nr, p->nr_pids);
+}
+
+struct task_struct *KARC_BODY(find_get_task_by_vpid)(pid_t nr)
+{
+	struct proc_state *p = proc_state();
+	struct task_struct *task = NULL;
+	struct pid *pid;
+	unsigned long flags;
+
+	if (nr <= 0)
+		return NULL;
+	spin_lock_irqsave(&p->pid_lock, flags);
+	pid = xa_load(&p->pids, (unsigned long)nr);
+	if (pid && pid->task && arc_tryget(&pid->task->arc))
+		task = pid->task;
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+	return task;
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * guests.h - what the tests of this room do to processes
+ */
+#ifndef KARC_TESTS_PROC_GUESTS_H
+#define KARC_TESTS_PROC_GUESTS_H
+
+#include "../support/fixture.h"
+
+#include <karc/base/err.h>
+#include <karc/hw/fiber.h>
+#include <karc/proc/exit.h>
+#include <karc/proc/fork.h>
+#include <karc/proc/sched.h>
+#include <karc/proc/syscall.h>
+#include <karc/proc/task.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+struct guest {
+	unsigned long a[4];
+	int status;
+	void *buf;
+};
+
+static inline long as_task(struct task_struct *task, long (*fn)(void *arg), void *arg)
+{
+	struct machine_result r = task_call(task, fn, arg);
+
+	assert_true(r.end == MACHINE_VALUE || r.end == MACHINE_EXITED);
+	return r.value;
+}
+
+/* @nr fibers to their ends, each of which must be a return of 0. */
+static inline void join_all(struct fiber **fibers, unsigned int nr)
+{
+	struct machine_result r;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		fiber_join(fibers[i], &r);
+		assert_int_equal(r.end, MACHINE_VALUE);
+		assert_int_equal(r.value, 0);
+	}
+}
+
+static inline long entry_map(void *arg)
+{
+	struct guest *g = arg;
+
+	return sys_mmap(0, g->a[0], PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static inline unsigned long map_anon(struct task_struct *task, unsigned long bytes)
+{
+	struct guest g = { .a = { bytes } };
+	long addr = as_task(task, entry_map, &g);
+
+	assert_true(addr > 0);
+	return (unsigned long)addr;
+}
+
+static inline long entry_write(void *arg)
+{
+	struct guest *g = arg;
+
+	return user_write(g->a[0], g->buf, g->a[1]);
+}
+
+static inline long write_byte(struct task_struct *task, unsigned long addr, char byte)
+{
+	struct guest g = { .a = { addr, 1 }, .buf = &byte };
+
+	return as_task(task, entry_write, &g);
+}
+
+static inline long entry_read(void *arg)
+{
+	struct guest *g = arg;
+
+	return user_read(g->a[0], g->buf, g->a[1]);
+}
+
+static inline char read_byte(struct task_struct *task, unsigned long addr)
+{
+	char byte = 0;
+	struct guest g = { .a = { addr, 1 }, .buf = &byte };
+
+	assert_int_equal(as_task(task, entry_read, &g), 0);
+	return byte;
+}
+
+static inline long entry_clone(void *arg)
+{
+	return kernel_clone(arg);
+}
+
+/* The child's task, with a reference. */
+static inline struct task_struct *fork_flags(struct task_struct *task, u64 flags)
+{
+	struct kernel_clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+	long pid = as_task(task, entry_clone, &args);
+	struct task_struct *child;
+
+	assert_true(pid > 0);
+	child = find_get_task_by_vpid((pid_t)pid);
+	assert_non_null(child);
+	return child;
+}
+
+static inline long entry_exit(void *arg)
+{
+	struct guest *g = arg;
+
+	do_group_exit((int)g->a[0]);
+}
+
+static inline void exit_task(struct task_struct *task, int code)
+{
+	struct guest g = { .a = { (unsigned long)code << 8 } };
+
+	assert_int_equal(as_task(task, entry_exit, &g), code << 8);
+}
+
+static inline long entry_wait(void *arg)
+{
+	struct guest *g = arg;
+
+	return kernel_wait4((pid_t)(long)g->a[0], &g->status, (int)g->a[1]);
+}
+
+static inline long wait_for(struct task_struct *task, pid_t pid, int options, int *status)
+{
+	struct guest g = { .a = { (unsigned long)(long)pid, (unsigned long)options } };
+	long ret = as_task(task, entry_wait, &g);
+
+	if (status)
+		*status = g.status;
+	return ret;
+}
+
+/* Reaps @child and gives the caller's reference up; returns the wait status. */
+static inline int reap(struct task_struct *parent, struct task_struct *child)
+{
+	int status = -1;
+
+	assert_int_equal(wait_for(parent, child->pid, 0, &status), child->pid);
+	put_task_struct(child);
+	return status;
+}
+
+static inline struct task_struct *start_init(void)
+{
+	struct task_struct *init = task_create_init("init");
+
+	assert_false(IS_ERR(init));
+	return init;
+}
+
+static inline void end_init(struct task_struct *init)
+{
+	exit_task(init, 0);
+	put_task_struct(init);
+}
+
+#endif

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * test_fork.c - a child has what its parent had, and a failed fork leaves no trace
+ *
+ * Method: contents and counts before and after; the fail-nth loop over fork of a furnished parent.
+ */
+#include "guests.h"
+#include <karc/base/compiler.h>
+#include <karc/mm/cache/file.h>
+#include <karc/mm/phys/vmstat.h>
+#include <karc/mm/space/fault.h>
+#include <karc/mm/space/mm.h>
+#include <karc/mm/space/overcommit.h>
+#include <karc/proc/files.h>
+#include <karc/proc/sched.h>
+#include <karc/refcount/ledger.h>
+#include <stdio.h>
+#include <string.h>
+
+static void child_sees_parents_memory_and_not_its_later_writes(void **state)
+{
+	struct task_struct *init = start_init();
+	unsigned long addr = map_anon(init, 4 * PAGE_SIZE);
+	struct task_struct *child;
+
+	(void)state;
+	write_byte(init, addr, 'a');
+	child = fork_flags(init, 0);
+	write_byte(init, addr, 'b');
+	assert_int_equal(read_byte(child, addr), 'a');
+	write_byte(child, addr, 'c');
+	assert_int_equal(read_byte(init, addr), 'b');
+	assert_int_equal(read_byte(child, addr), 'c');
+	exit_task(child, 0);
+	put_task_struct(child);
+	end_init(init);
+}
+
+static void clone_vm_shares_the_address_space(void **state)
+{
+	struct task_struct *init = start_init();
+	unsigned long addr = map_anon(init, PAGE_SIZE);
+	struct task_struct *child = fork_flags(init, CLONE_VM | CLONE_VFORK);
+
+	(void)state;
+	assert_ptr_equal(child->mm, init->mm);
+	assert_int_equal(mm_users(init->mm), 2);
+	write_byte(child, addr, 'x');
+	assert_int_equal(read_byte(init, addr), 'x');
+	exit_task(child, 0);
+	put_task_struct(child);
+	assert_int_equal(mm_users(init->mm), 1);
+	assert_int_equal(read_byte(init, addr), 'x');
+	end_init(init);
+}
+
+static void files_are_copied_or_shared(void **state)
+{
+	struct task_struct *init = start_init();
+	struct file *file = memfile_create("f", 1, 0600, NULL, NULL);
+	struct task_struct *copy, *shared;
+	int fd;
+
+	(void)state;
+	fd = fd_alloc_install(init->files, 0, get_file(file), false);
+	assert_int_equal(fd, 0);
+	copy = fork_flags(init, 0);
+	shared = fork_flags(init, CLONE_FILES);
+	assert_ptr_not_equal(copy->files, init->files);
+	assert_ptr_equal(shared->files, init->files);
+	assert_int_equal(file_count(file), 3);	/* ours, init's, the copy's */
+	assert_int_equal(close_fd_of(shared->files, 0), 0);
+	assert_int_equal(files_count(init->files), 0);
+	assert_int_equal(files_count(copy->files), 1);
+	exit_task(copy, 0);
+	exit_task(shared, 0);
+	assert_int_equal(file_count(file), 1);
+	fput(file);
+	put_task_struct(copy);
+	put_task_struct(shared);
+	end_init(init);
+}
+
+static long clone_flags(struct task_struct *task, u64 flags)
+{
+	struct kernel_clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+
+	return as_task(task, entry_clone, &args);
+}
+
+static void flags_that_make_no_sense_are_refused(void **state)
+{
+	struct kernel_clone_args odd_signal = { .exit_signal = 65 };
+	struct task_struct *init = start_init();
+
+	(void)state;
+	assert_int_equal(clone_flags(init, CLONE_THREAD), -EINVAL);
+	assert_int_equal(clone_flags(init, CLONE_SIGHAND), -EINVAL);
+	assert_int_equal(clone_flags(init, CLONE_THREAD | CLONE_VM), -EINVAL);
+	assert_int_equal(clone_flags(init, CLONE_NEWNS | CLONE_FS), -EINVAL);
+	assert_int_equal(clone_flags(init, CLONE_NEWUSER | CLONE_FS), -EINVAL);
+	assert_int_equal(clone_flags(init, CLONE_PIDFD | CLONE_DETACHED), -EINVAL);
+	assert_int_equal(clone_flags(init, CLONE_SIGHAND | CLONE_VM | CLONE_CLEAR_SIGHAND),
+			 -EINVAL);
+	assert_int_equal(clone_flags(init, CLONE_PARENT), -EINVAL);	/* init has no siblings */
+	assert_int_equal(clone_flags(init, SIGCHLD), -EINVAL);	/* belongs in .exit_signal */
+	assert_int_equal(as_task(init, entry_clone, &odd_signal), -EINVAL);
+	end_init(init);
+}
+
+static void flags_that_are_not_built_say_so(void **state)
+{
+	struct task_struct *init = start_init();
+
+	(void)state;
+	assert_int_equal(clone_flags(init, CLONE_THREAD | CLONE_SIGHAND | CLONE_VM), -ENOSYS);
+	assert_int_equal(clone_flags(init, CLONE_NEWPID), -ENOSYS);
+	assert_int_equal(clone_flags(init, CLONE_NEWNS), -ENOSYS);
+	assert_int_equal(clone_flags(init, CLONE_PIDFD), -ENOSYS);
+	assert_int_equal(clone_flags(init, 1ULL << 63), -ENOSYS);
+	assert_int_equal(nr_tasks(fixture_machine()), 1);
+	end_init(init);
+}
+
+/* What libc passes for fork(), vfork() and posix_spawn(). */
+static void flags_of_libc_are_accepted(void **state)
+{
+	static const u64 flags[] = {
+		CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID,
+		CLONE_VM | CLONE_VFORK,
+		CLONE_VM | CLONE_VFORK | CLONE_CLEAR_SIGHAND,
+	};
+	struct task_struct *init = start_init(), *child;
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		child = fork_flags(init, flags[i]);
+		exit_task(child, 0);
+		reap(init, child);
+	}
+	end_init(init);
+}
+
+static void clone_parent_makes_a_sibling(void **state)
+{
+	struct task_struct *init = start_init();
+	struct task_struct *child = fork_flags(init, 0), *sibling;
+
+	(void)state;
+	child->exit_signal = SIGUSR1;
+	sibling = fork_flags(child, CLONE_PARENT);
+	assert_ptr_equal(sibling->real_parent, init);
+	assert_int_equal(sibling->exit_signal, SIGUSR1);
+	exit_task(sibling, 0);
+	assert_int_equal(wait_for(child, -1, __WALL | WNOHANG, NULL), -ECHILD);
+	assert_int_equal(wait_for(init, -1, __WCLONE, NULL), sibling->pid);
+	put_task_struct(sibling);
+	exit_task(child, 0);
+	put_task_struct(child);
+	end_init(init);
+}
+
+static void child_inherits_name_and_cpu(void **state)
+{
+	struct task_struct *init = start_init(), *child;
+	unsigned int cpu = machine_nr_cpus(fixture_machine()) - 1;
+
+	(void)state;
+	set_task_comm(init, "a name of more than fifteen bytes");
+	assert_string_equal(init->comm, "a name of more ");
+	assert_int_equal(migrate_task_to(init, cpu), 0);
+	child = fork_flags(init, 0);
+	assert_string_equal(child->comm, init->comm);
+	assert_int_equal(child->cpu, cpu);
+	assert_ptr_equal(child->real_parent, init);
+	assert_ptr_equal(child->group_leader, child);
+	assert_int_equal(child->tgid, child->pid);
+	assert_int_equal(arc_count(&child->arc), 3);	/* by pid, on a CPU, ours */
+	exit_task(child, 0);
+	reap(init, child);
+	end_init(init);
+}
+
+static void wanted_pid_is_given_once(void **state)
+{
+	struct task_struct *init = start_init();
+	struct kernel_clone_args args = { .exit_signal = SIGCHLD, .want_pid = 4242 };
+	struct task_struct *child;
+
+	(void)state;
+	assert_int_equal(as_task(init, entry_clone, &args), 4242);
+	assert_int_equal(as_task(init, entry_clone, &args), -EEXIST);
+	child = find_get_task_by_vpid(4242);
+	exit_task(child, 0);
+	assert_int_equal(as_task(init, entry_clone, &args), -EEXIST);	/* a zombie has it still */
+	assert_int_equal(wait_for(init, 4242, 0, NULL), 4242);
+	assert_int_equal(as_task(init, entry_clone, &args), 4242);	/* held by us, and free */
+	put_task_struct(child);
+	child = find_get_task_by_vpid(4242);
+	exit_task(child, 0);
+	put_task_struct(child);
+	args.want_pid = -1;
+	assert_int_equal(as_task(init, entry_clone, &args), -EINVAL);
+	end_init(init);
+}
+
+struct nth {
+	struct task_struct *init;
+	pid_t child;
+};
+
+static long nth_fork(void *arg)
+{
+	struct nth *n = arg;
+	struct kernel_clone_args args = { .exit_signal = SIGCHLD };
+	long pid = as_task(n->init, entry_clone, &args);
+
+	n->child = (pid_t)pid;
+	return pid > 0 ? 0 : pid;
+}
+
+static void nth_undo(void *arg)
+{
+	struct nth *n = arg;
+	struct task_struct *child = find_get_task_by_vpid(n->child);
+
+	exit_task(child, 0);
+	put_task_struct(child);
+	assert_int_equal(wait_for(n->init, n->child, 0, NULL), n->child);
+}
+
+static void nth_snapshot(void *arg, u64 values[FIXTURE_SNAPSHOT_MAX])
+{
+	struct nth *n = arg;
+	struct machine *m = fixture_machine();
+
+	machine_quiesce(m);
+	values[0] = phys_nr_free(m);
+	values[1] = ledger_live_total(m);
+	values[2] = vm_memory_committed();
+	values[3] = nr_tasks(m);
+	values[4] = mm_users(n->init->mm);
+	values[5] = mm_count(n->init->mm);
+}
+
+static void failed_fork_leaves_no_trace(void **state)
+{
+	struct nth n = { .init = start_init() };
+	unsigned long addr, i;
+
+	(void)state;
+	addr = map_anon(n.init, 8 * PAGE_SIZE);
+	for (i = 0; i < 8; i++)
+		write_byte(n.init, addr + i * PAGE_SIZE, (char)i);
+	map_anon(n.init, 1UL << 22);
+	assert_true(fixture_fail_nth(.body = nth_fork, .undo = nth_undo,
+				     .snapshot = nth_snapshot, .arg = &n) >= 6);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(read_byte(n.init, addr + i * PAGE_SIZE), i);
+	end_init(n.init);
+}
+
+static void three_generations_write(void **state)
+{
+	struct task_struct *gen[4] = { start_init() };
+	unsigned long addr = map_anon(gen[0], 8 * PAGE_SIZE);
+	unsigned int g, i;
+
+	(void)state;
+	for (g = 0; g < 4; g++) {
+		if (g)
+			gen[g] = fork_flags(gen[g - 1], 0);
+		for (i = g; i < 8; i++)
+			write_byte(gen[g], addr + i * PAGE_SIZE, (char)(10 * g + i));
+	}
+	for (g = 0; g < 4; g++)
+		for (i = 0; i < 8; i++)
+			assert_int_equal(read_byte(gen[g], addr + i * PAGE_SIZE),
+					 10 * (i < g ? i : g) + i);
+	for (g = 3; g > 0; g--) {
+		exit_task(gen[g], 0);
+		put_task_struct(gen[g]);
+	}
+	end_init(gen[0]);
+}
+
+/* Two thirds of RAM, written by the parent; the child writes what there is room for. */
+static void fork_with_most_of_memory_touched(void **state)
+{
+	struct machine *m = fixture_machine();
+	struct task_struct *init = start_init();
+	unsigned long nr = phys_nr_free(m) / 3 * 2, i, addr, before, after;
+	struct task_struct *child;
+	int round;
+
+	(void)state;
+	addr = map_anon(init, nr * PAGE_SIZE);
+	for (i = 0; i < nr; i++)
+		write_byte(init, addr + i * PAGE_SIZE, (char)i);
+	machine_quiesce(m);
+	before = phys_nr_free(m);
+	for (round = 0; round < 3; round++) {
+		child = fork_flags(init, 0);
+		for (i = 0; i < nr / 4; i++)
+			assert_int_equal(write_byte(child, addr + i * PAGE_SIZE, 1), 0);
+		machine_quiesce(m);
+		assert_in_range(before - phys_nr_free(m), nr / 4, nr / 4 + nr / 100 + 64);
+		exit_task(child, 0);
+		reap(init, child);
+		machine_quiesce(m);
+		after = phys_nr_free(m);
+		assert_in_range(before - after + 16, 0, 32);	/* slabs and tables may differ */
+		before = after;
+	}
+	for (i = 0; i < nr; i++)
+		assert_int_equal(read_byte(init, addr + i * PAGE_SIZE), (char)i);
+	end_init(init);
+}
+
+/* Once the child is gone the page is the parent's alone: written in place, not copied. */
+static void page_is_reused_after_the_child_exits(void **state)
+{
+	struct task_struct *init = start_init(), *child;
+	unsigned long addr = map_anon(init, PAGE_SIZE);
+	atomic64_t *copies, *reuses;
+
+	(void)state;
+	copies = &init->mm->nr_faults[FAULT_COW_COPY];
+	reuses = &init->mm->nr_faults[FAULT_COW_REUSE];
+	write_byte(init, addr, 1);
+	child = fork_flags(init, 0);
+	exit_task(child, 0);
+	reap(init, child);
+	write_byte(init, addr, 2);
+	assert_int_equal(atomic64_read(copies), 0);
+	assert_int_equal(atomic64_read(reuses), 1);
+	child = fork_flags(init, 0);
+	write_byte(init, addr, 3);
+	assert_int_equal(atomic64_read(copies), 1);
+	exit_task(child, 0);
+	reap(init, child);
+	end_init(init);
+}
+
+static struct task_struct *left_behind;
+
+enum { LEAK_LINE = __LINE__ + 8 };
+
+static long entry_copy_and_forget(void *arg)
+{
+	const struct kernel_clone_args args = { .exit_signal = SIGCHLD };
+
+	(void)arg;
+	left_behind = copy_process(&args);
+	return 0;
+}
+
+static void body_forgets_a_child(void)
+{
+	struct task_struct *init = start_init();
+
+	as_task(init, entry_copy_and_forget, NULL);
+	exit_task(left_behind, 0);
+	end_init(init);
+}
+
+static void forgotten_child_is_named_with_who_forked_it(void **state)
+{
+	struct fixture_verdict v = fixture_run(1, body_forgets_a_child);
+	char site[64];
+
+	(void)state;
+	snprintf(site, sizeof(site), "test_fork.c:%d entry_copy_and_forget", LEAK_LINE - 1);
+	assert_true(v.red);
+	assert_non_null(strstr(v.reason, "1 task_struct"));
+	assert_non_null(strstr(v.reason, site));
+}
+
+static const struct machine_config small = { .mem_bytes = 8 << 20 };
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KARC_TESTS(child_sees_parents_memory_and_not_its_later_writes),
+		KARC_TESTS(clone_vm_shares_the_address_space),
+		KARC_TESTS(files_are_copied_or_shared),
+		KARC_TESTS(flags_that_make_no_sense_are_refused),
+		KARC_TESTS(flags_that_are_not_built_say_so),
+		KARC_TESTS(flags_of_libc_are_accepted),
+		KARC_TESTS(clone_parent_makes_a_sibling),
+		KARC_TESTS(child_inherits_name_and_cpu),
+		KARC_TESTS(wanted_pid_is_given_once),
+		KARC_TESTS(failed_fork_leaves_no_trace),
+		KARC_TESTS(three_generations_write),
+		karc_unit_test_config(fork_with_most_of_memory_touched, 1, &small),
+		karc_unit_test_config(fork_with_most_of_memory_touched, 4, &small),
+		KARC_TESTS(page_is_reused_after_the_child_exits),
+		cmocka_unit_test(forgotten_child_is_named_with_who_forked_it),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
