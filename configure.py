@@ -732,7 +732,10 @@ def write_analysis(w, rooms):
         w.edge(results[-1], "analyze", [w.src(path)], implicit=[tool], mode="--verify")
     for name, some in by_room.items():
         w.edge("analyze-" + name, "phony", some)
-    w.edge("analyze", "phony", results + ["layers"])
+    nr_corpus = len([r for r in results if "/corpus/" in r])
+    w.edge("analyze", "shell", [], implicit=results + ["layers"], name="ANALYZE done",
+           command=f"echo 'analyze: {len(results) - nr_corpus} sources, no findings; "
+                   f"{nr_corpus} corpus files diagnosed as they say; no include points up'")
     w.put("")
 
 

@@ -446,13 +446,43 @@ void machine_free(struct machine *m)
 	hostmem_free(NULL, m);
 }
 
+/*
+ * A destructor or callback that dies only at power-off ends a task of its own, not the host
+ * process; what it was about is left.
+ */
+static void call_at_last(struct machine *m, long (*fn)(void *arg), void *arg, const char *what)
+{
+	struct machine_result r = machine_call(m, 0, fn, arg);
+
+	if (r.end == MACHINE_VALUE)
+		return;
+	m->nr_left++;
+	report_line(m, LOGLEVEL_ERR, "left: %s did not run to its end: %s", what, r.message);
+}
+
+static long quiesce_entry(void *arg)
+{
+	machine_quiesce(arg);
+	return 0;
+}
+
+static long room_exit_entry(void *arg)
+{
+	const struct room *room = arg;
+
+	room->exit(this_machine());
+	return 0;
+}
+
 static void rooms_down(struct machine *m)
 {
 	while (m->nr_rooms) {
 		const struct room *room = m->rooms[m->nr_rooms - 1];
 
-		if (room->exit)
-			room->exit(m);
+		if (room->exit && room == &hw_room)
+			room->exit(m);		/* it counts fibers: none of its own */
+		else if (room->exit)
+			call_at_last(m, room_exit_entry, (void *)room, room->name);
 		m->nr_rooms--;
 	}
 }
@@ -513,7 +543,7 @@ struct machine *machine_boot_rooms(const struct machine_config *config,
 unsigned long machine_power_off(struct machine *m)
 {
 	machine_enter(m);
-	machine_quiesce(m);
+	call_at_last(m, quiesce_entry, m, "what was postponed");
 	rooms_down(m);
 	m->enter_depth = 1;
 	machine_leave();

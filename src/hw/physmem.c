@@ -251,7 +251,11 @@ static int physmem_plan(struct machine *m, struct physmem **result)
 	boundary[1] = c->dma32_end ? c->dma32_end : DMA32_END_DEFAULT;
 	boundary[2] = c->highmem_start;
 	boundary[3] = c->movable_start;
-	if (!bank || !nr) {
+	if (!bank != !nr) {
+		config_error(m, "banks: %u of them at %p", nr, (const void *)bank);
+		return -EINVAL;
+	}
+	if (!nr) {
 		u64 bytes = c->mem_bytes ? c->mem_bytes : MACHINE_MEM_DEFAULT;
 
 		if (bytes % PAGE_SIZE || bytes > 1ULL << (PHYSMEM_ADDR_BITS - 1)) {

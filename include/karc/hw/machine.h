@@ -42,7 +42,8 @@ enum room_id {
  * @name:  for messages
  * @id:    slot of the room's state in machine->room[]
  * @init:  build the state; runs on CPU 0 as the host fiber; 0 or -errno; undoes itself on failure
- * @exit:  report what is still alive with machine_report_left(), then free the state
+ * @exit:  report what is still alive with machine_report_left(), then free the state; runs as a
+ *         task on CPU 0 (hw's own as the host fiber), so that a BUG in it ends that task only
  * @check: verify every invariant of the room, only reading (may be NULL)
  * @drain: give back what is merely cached or postponed (per-CPU lists, RCU callbacks, empty
  *         slabs); returns how many things moved, so that machine_quiesce() can stop (may be NULL)
