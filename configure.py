@@ -297,6 +297,32 @@ ROOMS = [
 
 # The program build/karc.  Its main() lives in the first file; tests/tools link the others.
 TOOLS = [
+    "karc.c",
+    "cmd_record.c",
+    "cmd_replay.c",
+    "cmd_run.c",
+    "number.c",
+    "play_cow.c",
+    "play_exit.c",
+    "play_kobject.c",
+    "play_segv.c",
+    "record_decode.c",
+    "record_fds.c",
+    "record_files.c",
+    "record_host.c",
+    "record_trace.c",
+    "recording.c",
+    "recording_head.c",
+    "recording_names.c",
+    "recording_words.c",
+    "recording_write.c",
+    "replay.c",
+    "replay_calls.c",
+    "replay_files.c",
+    "replay_report.c",
+    "replay_touch.c",
+    "scenario.c",
+    "strace_text.c",
 ]
 
 # Linked into the tests of every room but base, compiled once for each room.
@@ -306,9 +332,16 @@ SUPPORT = [
 
 # Tests over the whole library: scenario (src/boot at the bottom of main) and the program.
 SCENARIO_TESTS = [
+    "test_boot.c",
+    "test_fork_exit.c",
 ]
 
 TOOLS_TESTS = [
+    "test_record.py",
+    "test_recording.c",
+    "test_replay.py",
+    "test_run.py",
+    "test_strace_text.c",
 ]
 
 # Tests of the build itself; scripts.

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * scenario.h - small stories on a fresh machine that a person reads and a test checks
+ */
+#ifndef KARC_TOOLS_SCENARIO_H
+#define KARC_TOOLS_SCENARIO_H
+
+#include <karc/hw/trace.h>
+#include <karc/karc.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Where a story is told. */
+struct stage {
+	FILE *out;
+	bool colour;
+	struct machine *m;
+	struct trace_listener listener;
+	bool mute;			/* steps that the rooms announce are not shown */
+	struct stage_left {		/* the leak report */
+		bool object;		/* a row of the ledger, not the memory below it */
+		char kind[32];
+		const struct site *site;
+		unsigned long count;
+		u64 bytes;
+	} left[64];
+	unsigned int nr_left;
+	unsigned int nr_wrong;		/* expectations that did not hold */
+};
+
+struct scenario {
+	const char *name;
+	const char *what;
+	bool leaks;			/* a leak is its point: the expected exit status is 1 */
+	void (*play)(struct stage *s);	/* on the host fiber of a booted machine */
+};
+
+const struct scenario *scenario_find(const char *name);
+const struct scenario *scenario_at(unsigned int i);	/* NULL past the last */
+
+/**
+ * scenario_run - boot a machine, play, shut down, tell what is left
+ * Returns: 0 all as expected and nothing left, 1 something left or wrong, 2 no machine.
+ */
+int scenario_run(const struct scenario *sc, FILE *out, bool colour, unsigned int cpus, u64 seed);
+
+/* For the plays. */
+void stage_head(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void stage_say(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void stage_listen(struct stage *s, bool on);	/* show the steps that the rooms announce */
+/* Say it, and count it as wrong unless @ok. */
+void stage_expect(struct stage *s, bool ok, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+void play_exit(struct stage *s);
+void play_segv(struct stage *s);
+void play_kobject(struct stage *s);
+void play_cow(struct stage *s);
+void play_leak(struct stage *s);
+
+#endif
