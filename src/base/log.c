@@ -56,7 +56,7 @@ static void log_unlock(struct log *log)
 	__atomic_store_n(&log->lock, 0, __ATOMIC_RELEASE);
 }
 
-int log_init(struct log *log, struct hostmem_account *account, size_t size_bytes)
+int karc_log_init(struct log *log, struct hostmem_account *account, size_t size_bytes)
 {
 	size_t size = roundup_pow_of_two(max_t(size_t, size_bytes, RING_MIN));
 	char *ring = hostmem_zalloc(account, size);
@@ -72,7 +72,7 @@ int log_init(struct log *log, struct hostmem_account *account, size_t size_bytes
 	return 0;
 }
 
-void log_exit(struct log *log)
+void karc_log_exit(struct log *log)
 {
 	hostmem_free(log->account, log->ring);
 	log->ring = NULL;
@@ -172,7 +172,7 @@ static void show_on_console(struct log *log, int level, const char *text)
 		fputs(text, log->console);
 }
 
-void log_write(struct log *log, int level, const char *text)
+void karc_log_write(struct log *log, int level, const char *text)
 {
 	u64 time_ns = log->clock.now_ns ? log->clock.now_ns(log->clock.arg) : 0;
 	const char *line = text, *end;
@@ -191,7 +191,7 @@ void log_write(struct log *log, int level, const char *text)
 	show_on_console(log, level, text);
 }
 
-bool log_read(struct log *log, u64 *seq, struct log_record *record)
+bool karc_log_read(struct log *log, u64 *seq, struct log_record *record)
 {
 	struct record_header *header;
 	u64 pos;
@@ -214,18 +214,18 @@ bool log_read(struct log *log, u64 *seq, struct log_record *record)
 	return false;
 }
 
-bool log_contains(struct log *log, const char *text)
+bool karc_log_contains(struct log *log, const char *text)
 {
 	struct log_record record;
 	u64 seq = 0;
 
-	while (log_read(log, &seq, &record))
+	while (karc_log_read(log, &seq, &record))
 		if (strstr(record.text, text))
 			return true;
 	return false;
 }
 
-void log_clear(struct log *log)
+void karc_log_clear(struct log *log)
 {
 	log_lock(log);
 	log->tail = log->head;
@@ -257,7 +257,7 @@ int vprintk(const char *fmt, va_list args)
 	vsnprintf(buffer, sizeof(buffer), fmt, args);
 	level = parse_level(&text);
 	if (log)
-		log_write(log, level, text);
+		karc_log_write(log, level, text);
 	else
 		fputs(text, stderr);
 	return strlen(text);

@@ -398,7 +398,8 @@ void fiber_block(const struct site *site)
 	fiber_sched_deliver();
 	if (!preemptible() || self == cpu->idle)
 		karc_bug_msg(KARC_BUG_SITE(""),
-			     "scheduling while atomic: %s, preempt_count 0x%x%s, at %s:%u", self->name, (unsigned int)cpu->preempt_count,
+			     "scheduling while atomic: %s, preempt_count 0x%x%s, at %s:%u",
+			     self->name, (unsigned int)cpu->preempt_count,
 			     cpu->irqs_off ? ", interrupts off" : "", site->file, site->line);
 	if (self->woken) {
 		hw_safepoint();

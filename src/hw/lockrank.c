@@ -116,11 +116,11 @@ void lockrank_print_held(struct machine *m, struct fiber *f)
 			continue;
 		snprintf(line, sizeof(line), "  holds %s",
 			 describe(text, m, h->lock, h->rank, h->site));
-		log_write(machine_log(m), LOGLEVEL_ERR, line);
+		karc_log_write(machine_log(m), LOGLEVEL_ERR, line);
 	}
 	if (f->nr_held > FIBER_MAX_LOCKS) {
 		snprintf(line, sizeof(line), "  holds %u locks more", f->nr_held - FIBER_MAX_LOCKS);
-		log_write(machine_log(m), LOGLEVEL_ERR, line);
+		karc_log_write(machine_log(m), LOGLEVEL_ERR, line);
 	}
 }
 

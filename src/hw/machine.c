@@ -397,7 +397,7 @@ static u64 log_clock(void *arg)
 static int log_power_on(struct machine *m)
 {
 	/* Not charged to the machine: the log is read after everything else is gone. */
-	int err = log_init(&m->log, NULL, LOG_RING_BYTES);
+	int err = karc_log_init(&m->log, NULL, LOG_RING_BYTES);
 
 	if (err)
 		return err;
@@ -442,7 +442,7 @@ void machine_ground_down(struct machine *m)
 void machine_free(struct machine *m)
 {
 	if (m->log_up)
-		log_exit(&m->log);
+		karc_log_exit(&m->log);
 	hostmem_free(NULL, m);
 }
 

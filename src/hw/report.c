@@ -47,7 +47,7 @@ void report_line(struct machine *m, int level, const char *fmt, ...)
 		length = (int)sizeof(text) - 2;
 	text[length] = '\n';
 	text[length + 1] = '\0';
-	log_write(&m->log, level, text);
+	karc_log_write(&m->log, level, text);
 }
 
 /* ---- call traces ---- */

@@ -82,6 +82,7 @@ static bool prepare(wait_queue_head_t *wq, struct wait_queue_entry *entry, unsig
 	was_empty = queue_locked(wq, entry);
 	entry->state = state;
 	fiber_prepare();					/* I3 */
+	WRITE_ONCE(fiber_self()->wait_queued, true);	/* schedule() sleeps from here on */
 	smp_mb();	/* queued before the condition is read: pairs with wq_has_sleeper() */
 	spin_unlock_irqrestore(&wq->lock, flags);
 	return was_empty;
@@ -123,6 +124,7 @@ void finish_wait(wait_queue_head_t *wq, struct wait_queue_entry *entry)
 {
 	unsigned long flags;
 
+	WRITE_ONCE(fiber_self()->wait_queued, false);
 	/* Off the queue already: the waker is done with it, see autoremove_wake_function(). */
 	if (list_empty_careful(&entry->entry))
 		return;
@@ -139,6 +141,7 @@ int default_wake_function(struct wait_queue_entry *entry, unsigned int mode, int
 		return 0;
 	if (entry->state != WAIT_STATE_UNKNOWN)
 		entry->state = TASK_RUNNING;
+	WRITE_ONCE(entry->fiber->wait_queued, false);
 	fiber_wake(entry->fiber);
 	return 1;
 }

@@ -240,11 +240,13 @@ void karc_set_task_state(unsigned int state)
 void schedule(void)
 {
 	struct task_struct *task = current;
+	bool asleep = READ_ONCE(fiber_self()->wait_queued) ||
+		      (READ_ONCE(task->state) != TASK_RUNNING && task->fiber);
 
-	if (READ_ONCE(task->state) == TASK_RUNNING || !task->fiber)
-		fiber_yield();
-	else
+	if (asleep)
 		fiber_block(SITE());
+	else
+		fiber_yield();
 	WRITE_ONCE(task->state, TASK_RUNNING);
 }
 
@@ -263,7 +265,7 @@ int wake_up_process(struct task_struct *task)
 	return 1;
 }
 
-unsigned long nr_tasks(struct machine *m)
+unsigned long machine_nr_tasks(struct machine *m)
 {
 	return READ_ONCE(((struct proc_state *)machine_room(m, ROOM_PROC))->nr_tasks);
 }

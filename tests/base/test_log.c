@@ -31,7 +31,7 @@ struct log *karc_log_hook(void)
 
 static void quiet_log(struct log *log, struct hostmem_account *account, size_t size)
 {
-	assert_int_equal(log_init(log, account, size), 0);
+	assert_int_equal(karc_log_init(log, account, size), 0);
 	log->console = NULL;
 }
 
@@ -47,21 +47,21 @@ static void printk_takes_level_and_text_from_its_prefix(void **state)
 	assert_int_equal(pr_err("bad page %d\n", 7), 11);
 	printk("no level\n");
 	pr_info("two\nlines\n");
-	assert_true(log_read(&log, &seq, &record));
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_string_equal(record.text, "bad page 7");
 	assert_int_equal(record.level, LOGLEVEL_ERR);
 	assert_int_equal(record.seq, 0);
-	assert_true(log_read(&log, &seq, &record));
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_int_equal(record.level, LOGLEVEL_DEFAULT);
-	assert_true(log_read(&log, &seq, &record));
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_string_equal(record.text, "two");
-	assert_true(log_read(&log, &seq, &record));
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_string_equal(record.text, "lines");
-	assert_false(log_read(&log, &seq, &record));
-	assert_true(log_contains(&log, "page 7"));
-	assert_false(log_contains(&log, "page 8"));
+	assert_false(karc_log_read(&log, &seq, &record));
+	assert_true(karc_log_contains(&log, "page 7"));
+	assert_false(karc_log_contains(&log, "page 8"));
 	current_ring.log = NULL;
-	log_exit(&log);
+	karc_log_exit(&log);
 }
 
 static void continued_messages_become_one_record(void **state)
@@ -78,15 +78,15 @@ static void continued_messages_become_one_record(void **state)
 	pr_cont(" three\n");
 	pr_info("left open");
 	pr_notice("next\n");
-	assert_true(log_read(&log, &seq, &record));
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_string_equal(record.text, "one two three");
 	assert_int_equal(record.level, LOGLEVEL_INFO);
-	assert_true(log_read(&log, &seq, &record));
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_string_equal(record.text, "left open");
-	assert_true(log_read(&log, &seq, &record));
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_string_equal(record.text, "next");
 	current_ring.log = NULL;
-	log_exit(&log);
+	karc_log_exit(&log);
 }
 
 /* The text of line @i: its number, then a tail that depends on it. */
@@ -114,12 +114,12 @@ static void old_records_make_room_for_new_ones(void **state)
 	for (written = 0; written < 3000; written++) {
 		make_line(text, written);
 		strcat(text, "\n");
-		log_write(&log, LOGLEVEL_INFO, text);
+		karc_log_write(&log, LOGLEVEL_INFO, text);
 		if (!rnd_chance(&rnd, 1, 20))
 			continue;
 		seq = 0;
 		expected = log.first_seq;
-		while (log_read(&log, &seq, &record)) {
+		while (karc_log_read(&log, &seq, &record)) {
 			assert_int_equal(record.seq, expected);
 			make_line(text, expected++);
 			assert_string_equal(record.text, text);
@@ -128,13 +128,13 @@ static void old_records_make_room_for_new_ones(void **state)
 		/* Records average below 128 bytes, so a ring of 4 KiB holds some 30. */
 		assert_true(written < 25 || written + 1 - log.first_seq > 20);
 	}
-	log_clear(&log);
+	karc_log_clear(&log);
 	seq = 0;
-	assert_false(log_read(&log, &seq, &record));
-	log_write(&log, LOGLEVEL_INFO, "after\n");
-	assert_true(log_read(&log, &seq, &record));
+	assert_false(karc_log_read(&log, &seq, &record));
+	karc_log_write(&log, LOGLEVEL_INFO, "after\n");
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_int_equal(record.seq, 3000);
-	log_exit(&log);
+	karc_log_exit(&log);
 }
 
 static void long_lines_are_split_not_lost(void **state)
@@ -150,11 +150,11 @@ static void long_lines_are_split_not_lost(void **state)
 	memset(text, 'y', sizeof(text) - 2);
 	text[sizeof(text) - 2] = '\n';
 	text[sizeof(text) - 1] = '\0';
-	log_write(&log, LOGLEVEL_INFO, text);
-	while (log_read(&log, &seq, &record))
+	karc_log_write(&log, LOGLEVEL_INFO, text);
+	while (karc_log_read(&log, &seq, &record))
 		total += strlen(record.text);
 	assert_int_equal(total, sizeof(text) - 2);
-	log_exit(&log);
+	karc_log_exit(&log);
 }
 
 static void console_shows_what_is_urgent(void **state)
@@ -166,14 +166,14 @@ static void console_shows_what_is_urgent(void **state)
 	(void)state;
 	quiet_log(&log, NULL, 0);
 	log.console = open_memstream(&shown, &size);
-	log_write(&log, LOGLEVEL_INFO, "whisper\n");
-	log_write(&log, LOGLEVEL_ERR, "shout\n");
+	karc_log_write(&log, LOGLEVEL_INFO, "whisper\n");
+	karc_log_write(&log, LOGLEVEL_ERR, "shout\n");
 	log.console_level = LOGLEVEL_DEBUG;
-	log_write(&log, LOGLEVEL_INFO, "talk\n");
+	karc_log_write(&log, LOGLEVEL_INFO, "talk\n");
 	fclose(log.console);
 	assert_string_equal(shown, "shout\ntalk\n");
 	free(shown);
-	log_exit(&log);
+	karc_log_exit(&log);
 }
 
 static u64 fixed_time(void *arg)
@@ -191,10 +191,10 @@ static void records_carry_the_time_of_the_clock(void **state)
 	quiet_log(&log, NULL, 0);
 	log.clock.now_ns = fixed_time;
 	log.clock.arg = &now;
-	log_write(&log, LOGLEVEL_INFO, "tick\n");
-	assert_true(log_read(&log, &seq, &record));
+	karc_log_write(&log, LOGLEVEL_INFO, "tick\n");
+	assert_true(karc_log_read(&log, &seq, &record));
 	assert_int_equal(record.time_ns, now);
-	log_exit(&log);
+	karc_log_exit(&log);
 }
 
 static void setting_up_can_fail_and_leaves_nothing(void **state)
@@ -203,10 +203,10 @@ static void setting_up_can_fail_and_leaves_nothing(void **state)
 	struct log log;
 
 	(void)state;
-	assert_int_equal(log_init(&log, &account, 4096), -ENOMEM);
+	assert_int_equal(karc_log_init(&log, &account, 4096), -ENOMEM);
 	quiet_log(&log, &account, 5000);
 	assert_int_equal(account.bytes, 8192);
-	log_exit(&log);
+	karc_log_exit(&log);
 	assert_int_equal(account.bytes, 0);
 }
 

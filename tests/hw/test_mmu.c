@@ -340,7 +340,8 @@ static void compare_one(struct rnd *rnd, phys_addr_t root, u64 seed)
 	err = mmu_walk(this_cpu(), va, access, user, &pa, &code);
 	if (err != expected.err || code != expected.code || (!err && pa != expected.pa))
 		fail_msg("seed %llu, va 0x%llx, access %d, user %d: "
-			 "%d 0x%x 0x%llx, model: %d 0x%x 0x%llx", seed, va, access, user, err, code, pa, expected.err, expected.code,
+			 "%d 0x%x 0x%llx, model: %d 0x%x 0x%llx", seed, va, access, user, err, code, pa,
+			 expected.err, expected.code,
 			 expected.pa);
 	for (unsigned int i = 0; i < expected.nr_entries; i++) {
 		/* One table may stand at several levels, so marks are compared as "at least". */

@@ -186,7 +186,7 @@ static void body_fault_in_a_report(void)
 	machine_on_symbolize(this_machine(), faults);
 	expect_oops(test_report_outer, (void *)1, "NULL pointer dereference");
 	machine_on_symbolize(this_machine(), NULL);
-	log_clear(machine_log(this_machine()));
+	karc_log_clear(machine_log(this_machine()));
 	expect_bug(test_report_outer, (void *)1, "(depth == 1)");
 	assert_true(fixture_log_contains("Call Trace:"));
 }

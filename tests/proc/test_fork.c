@@ -118,7 +118,7 @@ static void flags_that_are_not_built_say_so(void **state)
 	assert_int_equal(clone_flags(init, CLONE_NEWNS), -ENOSYS);
 	assert_int_equal(clone_flags(init, CLONE_PIDFD), -ENOSYS);
 	assert_int_equal(clone_flags(init, 1ULL << 63), -ENOSYS);
-	assert_int_equal(nr_tasks(fixture_machine()), 1);
+	assert_int_equal(machine_nr_tasks(fixture_machine()), 1);
 	end_init(init);
 }
 
@@ -239,7 +239,7 @@ static void nth_snapshot(void *arg, u64 values[FIXTURE_SNAPSHOT_MAX])
 	values[0] = phys_nr_free(m);
 	values[1] = ledger_live_total(m);
 	values[2] = vm_memory_committed();
-	values[3] = nr_tasks(m);
+	values[3] = machine_nr_tasks(m);
 	values[4] = mm_users(n->init->mm);
 	values[5] = mm_count(n->init->mm);
 }

@@ -7,6 +7,7 @@
  * a running task holds mm_users alone, a borrower mm_count.
  */
 #include "guests.h"
+#include <karc/mm/slab/kmalloc.h>
 #include <karc/base/compiler.h>
 #include <karc/hw/wait.h>
 #include <karc/mm/pgtable/tlbflush.h>
@@ -395,6 +396,28 @@ static long wait_prepared(void *arg)
 	return 0;
 }
 
+static long wait_for_nobody(void *arg)
+{
+	struct flag *f = arg;
+	DEFINE_WAIT(entry);
+
+	prepare_to_wait(&f->queue, &entry, TASK_UNINTERRUPTIBLE);
+	schedule();
+	finish_wait(&f->queue, &entry);
+	return 0;
+}
+
+static void schedule_after_prepare_to_wait_is_a_sleep(void **state)
+{
+	struct flag *flag = kzalloc(sizeof(*flag), GFP_KERNEL);	/* outlives the stuck task */
+
+	(void)state;
+	init_waitqueue_head(&flag->queue);
+	expect_stuck(wait_for_nobody, flag, "sched.c");
+	wake_up_all(&flag->queue);
+	kfree(flag);
+}
+
 static void loops_around_schedule_end(void **state)
 {
 	struct task_struct *init = start_init(), *child = fork_flags(init, 0);
@@ -427,14 +450,14 @@ static void tasks_are_counted_until_they_are_reaped(void **state)
 	struct task_struct *init = start_init(), *child;
 
 	(void)state;
-	assert_int_equal(nr_tasks(m), 1);
+	assert_int_equal(machine_nr_tasks(m), 1);
 	child = fork_flags(init, 0);
 	exit_task(child, 0);
-	assert_int_equal(nr_tasks(m), 2);
+	assert_int_equal(machine_nr_tasks(m), 2);
 	reap(init, child);
-	assert_int_equal(nr_tasks(m), 1);
+	assert_int_equal(machine_nr_tasks(m), 1);
 	end_init(init);
-	assert_int_equal(nr_tasks(m), 0);
+	assert_int_equal(machine_nr_tasks(m), 0);
 }
 
 static const struct machine_config restless = { .switch_every = 1 };
@@ -455,6 +478,7 @@ int main(void)
 #endif
 		KARC_TESTS(a_sleeping_task_is_woken),
 		KARC_TESTS(a_wake_before_the_sleep_is_not_lost),
+		KARC_TESTS(schedule_after_prepare_to_wait_is_a_sleep),
 		KARC_TESTS(loops_around_schedule_end),
 		KARC_TESTS(tasks_are_counted_until_they_are_reaped),
 	};

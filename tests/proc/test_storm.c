@@ -341,7 +341,7 @@ static void run_storm(bool failing)
 	print_message("%d processes lived\n", pid_nr(last));
 	put_pid(last);
 	assert_int_equal(as_task(storm.init, in_reap_all, NULL), -ECHILD);
-	assert_int_equal(nr_tasks(fixture_machine()), 1);
+	assert_int_equal(machine_nr_tasks(fixture_machine()), 1);
 	fput(storm.program);
 	end_init(storm.init);
 }

@@ -20,7 +20,7 @@ static inline unsigned int count_in_log(const char *text)
 	unsigned int nr = 0;
 	u64 seq = 0;
 
-	while (log_read(machine_log(this_machine()), &seq, &record))
+	while (karc_log_read(machine_log(this_machine()), &seq, &record))
 		nr += strstr(record.text, text) != NULL;
 	return nr;
 }

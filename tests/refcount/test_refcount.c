@@ -30,7 +30,7 @@ static const int starts[] = {
 static void forget(void)
 {
 	machine_reset_once(this_machine());
-	log_clear(machine_log(this_machine()));
+	karc_log_clear(machine_log(this_machine()));
 }
 
 /* Exactly the warning @text (NULL: none) was given since forget(). */

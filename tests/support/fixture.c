@@ -172,7 +172,7 @@ void fixture_check_set(unsigned long long value, const unsigned long long *value
 
 bool fixture_log_contains(const char *text)
 {
-	return log_contains(machine_log(current->m), text);
+	return karc_log_contains(machine_log(current->m), text);
 }
 
 /* Do records from *@seq on contain @text? Moves *@seq to the end of the log. */
@@ -182,7 +182,7 @@ static bool log_says_since(u64 *seq, const char *text)
 	struct log_record *record = malloc(sizeof(*record));
 	bool found = false;
 
-	while (record && log_read(log, seq, record))
+	while (record && karc_log_read(log, seq, record))
 		found = found || (text && strstr(record->text, text));
 	free(record);
 	return found;
@@ -330,7 +330,7 @@ static void print_log(struct machine *m)
 	struct log_record *record = malloc(sizeof(*record));
 	u64 seq = 0;
 
-	while (record && log_read(machine_log(m), &seq, record))
+	while (record && karc_log_read(machine_log(m), &seq, record))
 		print_message("    | %s\n", record->text);
 	free(record);
 }

@@ -73,33 +73,33 @@ struct log_record {
 };
 
 /**
- * log_init - set up a ring of its own memory
+ * karc_log_init - set up a ring of its own memory
  * @size_bytes: room for records, rounded up to a power of two, at least 4096
  *
  * The console is stderr at LOGLEVEL_WARNING: more urgent messages than that show.
  * Errors: -ENOMEM, nothing changed.
  */
-KARC_MUST_CHECK int log_init(struct log *log, struct hostmem_account *account,
+KARC_MUST_CHECK int karc_log_init(struct log *log, struct hostmem_account *account,
 			     size_t size_bytes);
-void log_exit(struct log *log);
+void karc_log_exit(struct log *log);
 
 /* Appends @text, which may hold several lines; a last line without newline can be continued. */
-void log_write(struct log *log, int level, const char *text);
+void karc_log_write(struct log *log, int level, const char *text);
 
 /**
- * log_read - copy out the first record numbered *@seq or later
+ * karc_log_read - copy out the first record numbered *@seq or later
  * @seq: 0 for the oldest; on success set to the number after the one copied
  *
  * Returns true when there was one.  Records that were overwritten are stepped over, which shows
  * as a gap in record->seq.
  */
-bool log_read(struct log *log, u64 *seq, struct log_record *record);
+bool karc_log_read(struct log *log, u64 *seq, struct log_record *record);
 
 /* Whether a record contains @text; for tests. */
-bool log_contains(struct log *log, const char *text);
+bool karc_log_contains(struct log *log, const char *text);
 
 /* Forgets all records; numbers go on. */
-void log_clear(struct log *log);
+void karc_log_clear(struct log *log);
 
 /* The ring of the machine this thread is in, or NULL; a room above defines it. */
 struct log *karc_log_hook(void) __weak;

@@ -67,6 +67,7 @@ struct fiber {
 	unsigned int flags;		/* FIBER_* */
 	unsigned int refs;		/* of the record: its owner, CPUs that still name it */
 	bool woken;			/* a wake since fiber_prepare() */
+	bool wait_queued;		/* prepare_to_wait() ran, and no wake or finish_wait() since */
 	int migrate_disabled;
 	struct fiber *joins;		/* whose end it waits for */
 	void *sanitizer_fiber;		/* TSan's handle */

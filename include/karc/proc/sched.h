@@ -41,6 +41,6 @@ int wake_up_process(struct task_struct *task);
 int migrate_task_to(struct task_struct *task, unsigned int cpu);
 
 /* How many processes and threads there are, zombies included and idle tasks not. */
-unsigned long nr_tasks(struct machine *m);
+unsigned long machine_nr_tasks(struct machine *m);
 
 #endif
