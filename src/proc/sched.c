@@ -35,8 +35,8 @@
  *
  * Unlike Linux
  *	No run queues or priorities here: fibers have them. fiber_set_cpu() does not move a task,
- *	migrate_task_to() does. schedule() after prepare_to_wait() gives way and does not sleep,
- *	because a wait queue does not set the task's state; wait_event() sleeps.
+ *	migrate_task_to() does. A wait queue does not set the task's state: schedule() learns from
+ *	the fiber that prepare_to_wait() ran.
  */
 #include <karc/base/err.h>
 #include <karc/hw/context.h>

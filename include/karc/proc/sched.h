@@ -22,8 +22,8 @@ void karc_set_task_state(unsigned int state);
 /**
  * schedule - give up the CPU
  *
- * In state TASK_RUNNING the task stays runnable; otherwise it sleeps until wake_up_process(), or
- * until something else wakes its fiber. In state TASK_RUNNING on return.
+ * In state TASK_RUNNING the task stays runnable; in another one, or after prepare_to_wait(), it
+ * sleeps until it is woken. In state TASK_RUNNING on return.
  * Context: a task or the host fiber, may sleep.
  * Model:   Linux 6.1 schedule().
  */
