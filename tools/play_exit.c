@@ -91,10 +91,12 @@ static void live_and_die(struct stage *s, bool polite)
 		stage_expect(s, mm_users(borrowed) == 0 && borrowed->map_count == 0,
 			     "no user, no mapping; who holds mm_count still has the struct");
 	} else {
+		stage_listen(s, false);		/* what follows is as in the exit story */
 		stage_head(s, "The borrower forgets its mmput()");
 		stage_say(s, "one user is left and will never leave: the address space stays whole");
 	}
-	stage_say(s, "and the reference that let this story show the counts goes:");
+	if (polite)
+		stage_say(s, "and the reference that let this story show the counts goes:");
 	mmdrop(borrowed);
 
 	stage_head(s, "init waits for the child");

@@ -70,10 +70,10 @@ struct replay_task {
 
 struct replay_counts {
 	uint64_t lines;
-	uint64_t replayed, matched, mismatched;
+	uint64_t replayed, matched, mismatched;	/* memory and process calls */
 	uint64_t skipped;		/* calls of other families */
-	uint64_t noted;			/* calls of our families that change nothing karc keeps */
-	uint64_t fds_adjusted;
+	uint64_t noted;			/* calls of our families with nothing to compare */
+	uint64_t fd_calls, fd_same;	/* on descriptors; answered as recorded */
 	uint64_t touched;		/* pages */
 	uint64_t touch_skipped;		/* pages not touched: more than the machine has */
 	uint64_t processes, execs;

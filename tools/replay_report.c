@@ -106,8 +106,11 @@ static void print_calls(const struct replay *r)
 	if (n->mismatched)
 		fprintf(r->opt.out, ", %s%" PRIu64 " different%s", colour(r, false),
 			n->mismatched, plain(r));
-	fprintf(r->opt.out, "; %" PRIu64 " without effect on memory, %" PRIu64
+	fprintf(r->opt.out, "; %" PRIu64 " with nothing to compare, %" PRIu64
 		" of other families skipped\n", n->noted, n->skipped);
+	if (n->fd_calls)
+		fprintf(r->opt.out, "           on descriptors %" PRIu64 " more, %" PRIu64
+			" answered as recorded\n", n->fd_calls, n->fd_same);
 }
 
 static void print_faults(const struct replay *r)
@@ -253,8 +256,10 @@ static void report_json(const struct replay *r)
 		r->info->kernel[1], r->info->kernel[2], r->opt.cpus, r->opt.mem_bytes,
 		r->opt.seed, touch_name(r->opt.touch));
 	fprintf(out, "  \"calls\": {\"replayed\": %" PRIu64 ", \"matched\": %" PRIu64
-		", \"different\": %" PRIu64 ", \"without_effect\": %" PRIu64 ", \"skipped\": %"
-		PRIu64 "},\n", n->replayed, n->matched, n->mismatched, n->noted, n->skipped);
+		", \"different\": %" PRIu64 ", \"not_compared\": %" PRIu64 ", \"skipped\": %"
+		PRIu64 ", \"descriptors\": %" PRIu64 ", \"descriptors_matched\": %" PRIu64 "},\n",
+		n->replayed, n->matched, n->mismatched, n->noted, n->skipped, n->fd_calls,
+		n->fd_same);
 	fprintf(out, "  \"processes\": %" PRIu64 ",\n  \"most_alive\": %u,\n  \"execs\": %" PRIu64
 		",\n  \"touched_pages\": %" PRIu64 ",\n  \"faults\": {", n->processes,
 		n->most_alive, n->execs, n->touched);

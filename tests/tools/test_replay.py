@@ -46,7 +46,9 @@ def every_shipped_recording_matches(*options):
     for path in TRACES:
         r = report(path, *options)
         calls = r["calls"]
-        assert calls["replayed"] > 50, (path, calls)
+        assert calls["replayed"] > 30, (path, calls)
+        assert calls["descriptors"] > 10, (path, calls)
+        assert calls["descriptors_matched"] == calls["descriptors"], (path, calls)
         assert calls["matched"] == calls["replayed"] and not calls["different"], (path, calls)
         assert r["frames_free_at_boot"] == r["frames_free_at_end"], path
         assert r["live_objects"] == 0 and r["left"] == [], (path, r["left"])
@@ -92,6 +94,17 @@ def a_different_address_is_a_finding_with_its_line(scratch):
     assert done.returncode == 1, done
     assert "ls.trace:%d: mmap(" % where[0] in done.stderr, done.stderr
     assert "expected 0x7" in done.stderr and "got 0x7" in done.stderr, done.stderr
+
+
+def another_descriptor_is_told_but_no_finding(scratch):
+    def change(lines):
+        for i, line in enumerate(lines):
+            if re.match(r"1 openat .* = 3 @", line) and lines[i + 1].split()[1] != "close":
+                lines[i] = line.replace(" = 3 @", " = 7 @")
+                return lines
+        raise AssertionError("no openat to change")
+    calls = report(changed(scratch, "ls.trace", change))["calls"]
+    assert calls["descriptors_matched"] < calls["descriptors"], calls
 
 
 def a_different_errno_is_a_finding(scratch):
@@ -167,6 +180,7 @@ def main():
              recordings_match_with_some_touched_in_little_memory,
              a_seed_means_the_same_run,
              a_different_address_is_a_finding_with_its_line,
+             another_descriptor_is_told_but_no_finding,
              a_different_errno_is_a_finding,
              an_unknown_memory_call_ends_the_replay_by_name,
              a_truncated_recording_is_refused_at_its_end,

@@ -107,8 +107,12 @@ static void pools_stand_on_caches_kmalloc_and_frames(void **state)
 	for (int i = 0; i < 3; i++) {
 		void *p[3];
 
-		for (int k = 0; k < 3; k++)
+		for (int k = 0; k < 3; k++) {
 			p[k] = mempool_alloc(pools[i], GFP_KERNEL);
+			assert_non_null(p[k]);
+			for (int other = 0; other < k; other++)
+				assert_ptr_not_equal(p[k], p[other]);
+		}
 		for (int k = 0; k < 3; k++)
 			mempool_free(p[k], pools[i]);
 		mempool_destroy(pools[i]);
