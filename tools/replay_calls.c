@@ -451,7 +451,7 @@ static long job_newfd(struct job *job)
 static long job_pair(struct job *job)
 {
 	const struct rec_call *call = job->call;
-	bool cloexec = call->nr == REC_NR_pipe2 && (call->args[0] & O_CLOEXEC);
+	bool cloexec = call->nr == REC_NR_pipe2 && call->nr_out > 2 && (call->out[2] & O_CLOEXEC);
 	bool same = true;
 	int i;
 
