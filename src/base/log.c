@@ -12,10 +12,12 @@
  * Invariants:
  *   I1  tail <= head <= tail + size; both are multiples of 8.
  *   I2  between tail and head lie whole records, with numbers first_seq .. next_seq - 1.
- *   I3  a message without its newline waits in `partial` and is in no record yet.
+ *   I3  a message without its newline waits in `partial` and is in no record yet; only the host
+ *       thread that began it can continue it, any other message ends it.
  *
  * Locking: `lock`, a host spin lock (writers may be host threads); it is held for copies and
- * never while the console is written or anything is called.
+ * never while the console is written or anything is called.  console_midline belongs to the lock
+ * of the console's FILE.  Records and console may show messages of two threads in another order.
  *
  * Worst case: writing one record drops at most size / 8 old ones.
  *
@@ -25,6 +27,7 @@
 #include <karc/base/log.h>
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 
@@ -151,8 +154,10 @@ static void add_piece(struct log *log, int level, u64 time_ns, const char *text,
 {
 	size_t n;
 
-	if (!log->partial_bytes)
+	if (!log->partial_bytes) {
 		log->partial_level = level;
+		log->partial_writer = pthread_self();
+	}
 	while (len > 0) {
 		n = min_t(size_t, len, LOG_TEXT_MAX - 1 - log->partial_bytes);
 		memcpy(log->partial + log->partial_bytes, text, n);
@@ -166,29 +171,42 @@ static void add_piece(struct log *log, int level, u64 time_ns, const char *text,
 		flush_partial(log, time_ns);
 }
 
-static void show_on_console(struct log *log, int level, const char *text)
+/*
+ * What is shown begins on a line of its own unless it goes on where the last message stopped.
+ * The console's own lock, which the host sleeps on, keeps a message in one piece.
+ */
+static void show_on_console(struct log *log, int level, const char *text, bool continues)
 {
-	if (log->console && level < log->console_level)
-		fputs(text, log->console);
+	if (!log->console || level >= log->console_level || !*text)
+		return;
+	flockfile(log->console);
+	if (READ_ONCE(log->console_midline) && !continues)
+		putc('\n', log->console);
+	fputs(text, log->console);
+	WRITE_ONCE(log->console_midline, text[strlen(text) - 1] != '\n');
+	funlockfile(log->console);
 }
 
 void karc_log_write(struct log *log, int level, const char *text)
 {
 	u64 time_ns = log->clock.now_ns ? log->clock.now_ns(log->clock.arg) : 0;
 	const char *line = text, *end;
+	bool continues;
 
 	log_lock(log);
-	if (level == LOGLEVEL_CONT)
-		level = log->partial_bytes ? log->partial_level : LOGLEVEL_DEFAULT;
-	else
+	continues = level == LOGLEVEL_CONT && log->partial_bytes &&
+		    pthread_equal(log->partial_writer, pthread_self());
+	if (!continues)
 		flush_partial(log, time_ns);
+	if (level == LOGLEVEL_CONT)
+		level = continues ? log->partial_level : LOGLEVEL_DEFAULT;
 	while ((end = strchr(line, '\n')) != NULL) {
 		add_piece(log, level, time_ns, line, end - line, true);
 		line = end + 1;
 	}
 	add_piece(log, level, time_ns, line, strlen(line), false);
 	log_unlock(log);
-	show_on_console(log, level, text);
+	show_on_console(log, level, text, continues);
 }
 
 bool karc_log_read(struct log *log, u64 *seq, struct log_record *record)

@@ -1,36 +1,57 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.c - virtual time and one-shot timers
+ * clock.c - time, one-shot timers, ticks
  *
  * What it is
- *	A counter of nanoseconds. It moves a little at safe points, and jumps to the next timer
- *	when no fiber can run. Timers wait in a tree of their CPU, ordered by time and then by
- *	order of starting; reaching a timer's time marks its CPU, which runs it as an interrupt.
+ *	Deterministic mode: a counter of nanoseconds that moves a little at safe points, and jumps to
+ *	the next timer when no fiber can run. Parallel mode: the host's monotonic time since boot,
+ *	plus a skew that grows by as much idle time as was skipped: when all CPUs are idle and a
+ *	timer waits, the last one moves the skew instead of sleeping.
+ *	Timers wait in a tree of their CPU, ordered by time and then by order of starting; reaching a
+ *	timer's time marks its CPU, which runs it as an interrupt. In parallel mode each CPU looks at
+ *	the clock itself, at some of its safe points, and in its sleep with a timeout.
+ *	A tick is such an interrupt every 1/HZ second of a CPU that runs a fiber.
  *
  * Invariants
  *	I1 a timer is in its CPU's tree exactly while ->pending
- *	I2 m->next_expiry_ns is the earliest time of any pending timer, ~0 without one; it may be
- *	   too early after a cancel, never too late
+ *	I2 a CPU's next_expiry_ns is the time of its first timer, ~0 without one. Deterministic:
+ *	   m->next_expiry_ns is the earliest of all; it may be too early after a cancel, never too
+ *	   late
  *	I3 time never goes back
+ *	I4 a timer whose function runs stays with that CPU: it never runs on two at once
+ *
+ * Locking
+ *	cpu_priv.timer_lock	the CPU's tree, ->pending, and ->cpu of the timers that are its own
+ *	cpu_priv.timer_running	written by its CPU, read by those who wait for the end
+ *	m->skew_ns		grows under m->idle_lock, read by any
  *
  * Worst case
  *	Starting and cancelling are O(log n) in the timers of one CPU; finding the next expiry looks
- *	at each CPU's first timer.
+ *	at each CPU's first timer. A parallel CPU that passes no safe point has its timers and ticks
+ *	late; with machine_config.switch_every = never it looks at the clock 8 to 64 times in a tick.
  *
  * Unlike Linux
- *	HZ is 100, as libc says it is, and jiffies start at 0. Time is the machine's alone: it does
- *	not follow the host's.
+ *	HZ is 100, as libc says it is, and jiffies start at 0.
  */
 #include <karc/base/bug.h>
+#include <karc/base/math.h>
 #include <karc/hw/clock.h>
 #include <karc/hw/context.h>
 #include "internal.h"
 
 #define NEVER	(~0ULL)
 
+u64 clock_now(const struct machine *m)
+{
+	if (!m->parallel)
+		return m->now_ns;
+	return parallel_host_ns() - m->boot_host_ns +
+	       __atomic_load_n(&m->skew_ns, __ATOMIC_ACQUIRE);
+}
+
 u64 ktime_get_ns(void)
 {
-	return karc_cpu->machine->now_ns;
+	return clock_now(karc_cpu->machine);
 }
 
 static struct hw_timer *first_timer(struct cpu *cpu)
@@ -40,9 +61,22 @@ static struct hw_timer *first_timer(struct cpu *cpu)
 	return node ? rb_entry(node, struct hw_timer, node) : NULL;
 }
 
+/* The tree of @cpu has changed: I2. Under its timer_lock. */
+static void note_first(struct cpu *cpu)
+{
+	struct hw_timer *t = first_timer(cpu);
+
+	__atomic_store_n(&cpu_priv(cpu)->next_expiry_ns, t ? t->expires_ns : NEVER,
+			 __ATOMIC_RELEASE);
+}
+
+/* Deterministic mode's I2. */
 static void find_next_expiry(struct machine *m)
 {
 	u64 next = NEVER;
+
+	if (m->parallel)
+		return;
 
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
 		struct hw_timer *t = first_timer(m->cpus[i]);
@@ -79,6 +113,85 @@ void clock_advance_to(struct machine *m, u64 ns)
 	mark_due(m);
 }
 
+static u64 next_expiry(const struct cpu *cpu)
+{
+	return __atomic_load_n(&cpu_priv(cpu)->next_expiry_ns, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * All CPUs are idle: move the time to the next timer, and have every CPU that has one look at the
+ * clock again. False when there is no timer at all.
+ */
+bool clock_skip(struct machine *m)
+{
+	u64 next = NEVER, now = clock_now(m);
+
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		next = min(next, next_expiry(m->cpus[i]));
+	if (next == NEVER)
+		return false;
+	if (m->config.wall_time)
+		return true;
+	if (next > now)
+		__atomic_fetch_add(&m->skew_ns, next - now, __ATOMIC_ACQ_REL);
+	for (unsigned int i = 0; i < m->nr_cpus; i++) {
+		u64 first = next_expiry(m->cpus[i]);
+
+		if (first <= next)
+			cpu_post(m->cpus[i], CPU_PENDING_TIMER);
+		else if (first != NEVER)
+			presence_kick(m->cpus[i]);	/* how long it sleeps has changed */
+	}
+	return true;
+}
+
+/* ---- ticks ---- */
+
+static void tick(struct cpu *cpu)
+{
+	void (*on_tick)(void) = READ_ONCE(cpu->machine->on_tick);
+
+	if (cpu_nr_ready(cpu))
+		resched_cpu(cpu);
+	if (on_tick)
+		on_tick();
+}
+
+/* An idle CPU has no ticks, and one with interrupts off has its tick later. */
+static void tick_at(struct cpu *cpu, u64 now)
+{
+	struct cpu_priv *p = cpu_priv(cpu);
+
+	if (cpu->fiber == cpu->idle || cpu->irqs_off || in_hardirq())
+		return;
+	if (p->tick_ns > now)
+		return;
+	if (p->tick_ns)
+		irq_run_hard(cpu, tick);
+	p->tick_ns = now + NSEC_PER_JIFFY;
+}
+
+void clock_tick(struct cpu *cpu)
+{
+	tick_at(cpu, cpu->machine->now_ns);
+}
+
+void machine_on_tick(struct machine *m, void (*fn)(void))
+{
+	WRITE_ONCE(m->on_tick, fn);
+}
+
+void clock_poll(struct cpu *cpu)
+{
+	u64 now = clock_now(cpu->machine);
+
+	if (next_expiry(cpu) <= now)
+		cpu_set_pending(cpu, CPU_PENDING_TIMER);
+	tick_at(cpu, now);
+}
+
+/* ---- timers ---- */
+
 static bool timer_less(struct rb_node *a, const struct rb_node *b)
 {
 	const struct hw_timer *x = rb_entry(a, struct hw_timer, node);
@@ -89,25 +202,43 @@ static bool timer_less(struct rb_node *a, const struct rb_node *b)
 	return x->seq < y->seq;
 }
 
+/* Under the timer_lock of its CPU. */
 static void timer_remove(struct hw_timer *timer)
 {
 	rb_erase_cached(&timer->node, &cpu_priv(timer->cpu)->timers);
 	timer->pending = false;
+	note_first(timer->cpu);
+}
+
+/* The first timer of @cpu, if it is due, taken out. It counts as running from here on. */
+static struct hw_timer *take_due(struct cpu *cpu)
+{
+	struct cpu_priv *p = cpu_priv(cpu);
+	u64 now = clock_now(cpu->machine);
+	struct hw_timer *t;
+
+	hw_lock(cpu->machine, &p->timer_lock);
+	t = first_timer(cpu);
+	if (t && t->expires_ns > now)
+		t = NULL;
+	if (t) {
+		timer_remove(t);
+		WRITE_ONCE(p->timer_running, t);
+	}
+	hw_unlock(cpu->machine, &p->timer_lock);
+	return t;
 }
 
 void clock_run_due(struct cpu *cpu)
 {
-	struct machine *m = cpu->machine;
-	struct cpu_priv *p = cpu_priv(cpu);
 	struct hw_timer *t;
 
-	while ((t = first_timer(cpu)) && t->expires_ns <= m->now_ns) {
-		timer_remove(t);
-		p->timer_running = t;
+	while ((t = take_due(cpu))) {
 		t->fn(t);
-		p->timer_running = NULL;
+		/* Pairs with hw_timer_cancel_sync(). */
+		__atomic_store_n(&cpu_priv(cpu)->timer_running, NULL, __ATOMIC_RELEASE);
 	}
-	find_next_expiry(m);
+	find_next_expiry(cpu->machine);
 }
 
 void hw_timer_init(struct hw_timer *timer, void (*fn)(struct hw_timer *timer))
@@ -115,38 +246,96 @@ void hw_timer_init(struct hw_timer *timer, void (*fn)(struct hw_timer *timer))
 	*timer = (struct hw_timer){ .fn = fn };
 }
 
+/* Lock the timers of the CPU that has @timer; NULL when it was never started. */
+static struct cpu *lock_timer(struct machine *m, struct hw_timer *timer)
+{
+	struct cpu *cpu;
+
+	while ((cpu = READ_ONCE(timer->cpu))) {
+		hw_lock(m, &cpu_priv(cpu)->timer_lock);
+		if (READ_ONCE(timer->cpu) == cpu)
+			break;
+		hw_unlock(m, &cpu_priv(cpu)->timer_lock);
+	}
+	return cpu;
+}
+
+static void unlock_timers(struct machine *m, struct cpu *cpu)
+{
+	hw_unlock(m, &cpu_priv(cpu)->timer_lock);
+}
+
+/*
+ * Make @timer one of CPU @self, unless its function is running: it stays where that is, so that
+ * it never runs twice at once. Returns its CPU, locked.
+ */
+static struct cpu *lock_timer_for(struct machine *m, struct hw_timer *timer, struct cpu *self)
+{
+	struct cpu *cpu;
+
+	for (;;) {
+		cpu = lock_timer(m, timer);
+		if (!cpu) {
+			WRITE_ONCE(timer->cpu, self);
+			continue;
+		}
+		if (timer->pending)
+			timer_remove(timer);
+		if (cpu == self || READ_ONCE(cpu_priv(cpu)->timer_running) == timer)
+			return cpu;
+		WRITE_ONCE(timer->cpu, self);
+		unlock_timers(m, cpu);
+	}
+}
+
 void hw_timer_start(struct hw_timer *timer, u64 expires_ns)
 {
-	struct cpu *cpu = karc_cpu;
-	struct machine *m = cpu->machine;
+	struct machine *m = karc_cpu->machine;
+	struct cpu *cpu = lock_timer_for(m, timer, karc_cpu);
 
-	if (timer->pending)
-		timer_remove(timer);
 	timer->expires_ns = expires_ns;
-	timer->seq = m->timer_seq++;
-	timer->cpu = cpu;
+	timer->seq = __atomic_fetch_add(&m->timer_seq, 1, __ATOMIC_RELAXED);
 	timer->pending = true;
 	rb_add_cached(&timer->node, &cpu_priv(cpu)->timers, timer_less);
-	if (expires_ns < m->next_expiry_ns)
+	note_first(cpu);
+	unlock_timers(m, cpu);
+	if (!m->parallel && expires_ns < m->next_expiry_ns)
 		m->next_expiry_ns = expires_ns;
-	if (expires_ns <= m->now_ns)
+	if (expires_ns <= clock_now(m))
 		cpu_set_pending(cpu, CPU_PENDING_TIMER);
 }
 
 bool hw_timer_cancel(struct hw_timer *timer)
 {
-	if (!timer->pending)
+	struct machine *m = karc_cpu->machine;
+	struct cpu *cpu = lock_timer(m, timer);
+	bool was_pending;
+
+	if (!cpu)
 		return false;
-	timer_remove(timer);
-	find_next_expiry(karc_cpu->machine);
-	return true;
+	was_pending = timer->pending;
+	if (was_pending)
+		timer_remove(timer);
+	unlock_timers(m, cpu);
+	if (was_pending)
+		find_next_expiry(m);
+	return was_pending;
+}
+
+/* Does the function of @timer run now? Pairs with the release in clock_run_due(). */
+static bool timer_runs(const struct hw_timer *timer)
+{
+	const struct cpu *cpu = READ_ONCE(timer->cpu);
+
+	return cpu &&
+	       __atomic_load_n(&cpu_priv(cpu)->timer_running, __ATOMIC_ACQUIRE) == timer;
 }
 
 bool hw_timer_cancel_sync(struct hw_timer *timer)
 {
 	bool was_pending = hw_timer_cancel(timer);
 
-	while (timer->cpu && READ_ONCE(cpu_priv(timer->cpu)->timer_running) == timer)
+	while (timer_runs(timer))
 		cpu_relax();
 	return was_pending;
 }
@@ -187,7 +376,8 @@ void usleep_range(unsigned long min_us, unsigned long max_us)
 	u64 us = min_us;
 
 	if (max_us > min_us)
-		us += rnd_between(&karc_cpu->machine->rnd, 0, max_us - min_us);
+		us += rnd_between(karc_cpu->machine->parallel ? &cpu_priv(karc_cpu)->rnd :
+				  &karc_cpu->machine->rnd, 0, max_us - min_us);
 	sleep_ns(us * NSEC_PER_USEC);
 }
 
@@ -197,10 +387,12 @@ unsigned int clock_nr_pending(struct machine *m)
 	unsigned int nr = 0;
 
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
-		struct rb_node *node = cpu_priv(m->cpus[i])->timers.rb_leftmost;
+		struct cpu_priv *p = cpu_priv(m->cpus[i]);
 
-		for (; node; node = rb_next(node))
+		hw_lock(m, &p->timer_lock);
+		for (struct rb_node *node = p->timers.rb_leftmost; node; node = rb_next(node))
 			nr++;
+		hw_unlock(m, &p->timer_lock);
 	}
 	return nr;
 }

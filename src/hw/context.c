@@ -15,13 +15,15 @@ void might_sleep_site(const struct site *site)
 {
 	struct cpu *cpu = karc_cpu;
 	struct machine *m;
+	bool outermost;
 
 	if (likely(!cpu->preempt_count && !cpu->irqs_off)) {
 		hw_safepoint();
 		return;
 	}
 	m = cpu->machine;
-	m->counters.warnings++;
+	machine_count(&m->counters.warnings);
+	outermost = report_begin(m);
 	report_line(m, LOGLEVEL_ERR,
 		    "BUG: sleeping function called from invalid context at %s:%u", site->file,
 		    site->line);
@@ -30,6 +32,8 @@ void might_sleep_site(const struct site *site)
 	report_line(m, LOGLEVEL_ERR, "preempt_count: %x", (unsigned int)cpu->preempt_count);
 	report_where(m, LOGLEVEL_ERR);
 	report_trace_here(m, LOGLEVEL_ERR);
+	if (outermost)
+		report_end(m);
 }
 
 void local_bh_enable(void)

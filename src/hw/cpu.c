@@ -17,6 +17,7 @@
 #include <karc/base/bug.h>
 #include "internal.h"
 
+#undef karc_cpu
 __thread struct cpu *karc_cpu __attribute__((tls_model("initial-exec")));
 
 static_assert(offsetof(struct cpu, percpu_offset) == 64, "the fast paths' line is full");
@@ -37,6 +38,9 @@ static struct cpu *cpu_alloc(struct machine *m, unsigned int id)
 	INIT_LIST_HEAD(&p->run_queue);
 	INIT_LIST_HEAD(&p->mailbox);
 	p->timers = RB_ROOT_CACHED;
+	p->next_expiry_ns = ~0ULL;
+	p->player = m->parallel ? &p->own_player : &m->player;
+	rnd_seed(&p->rnd, m->config.seed + id);
 	cpu->machine = m;
 	cpu->id = id;
 	cpu->priv = p;
@@ -83,7 +87,35 @@ out_of_memory:
 
 void cpu_on_deferred(struct machine *m, void (*fn)(void))
 {
-	m->on_deferred = fn;
+	WRITE_ONCE(m->on_deferred, fn);
+}
+
+bool cpu_is_idle(const struct cpu *cpu)
+{
+	if (cpu->machine->parallel)
+		return presence_is_idle(cpu);
+	return cpu->fiber == cpu->idle && !cpu->preempt_count && !cpu->irqs_off;
+}
+
+/* Pairs with count_switch(): what comes after a switch that is not in @count sees all of this. */
+u64 cpu_quiescent_count(const struct cpu *cpu)
+{
+	return __atomic_load_n(&cpu->nr_switches, __ATOMIC_SEQ_CST);
+}
+
+bool cpu_is_quiescent(struct cpu *cpu, u64 count)
+{
+	enum cpu_presence presence;
+
+	if (__atomic_load_n(&cpu->nr_switches, __ATOMIC_SEQ_CST) != count)
+		return true;
+	if (!cpu->machine->parallel)
+		return !cpu->preempt_count && !cpu->irqs_off;
+	presence = cpu_presence(cpu);
+	if (presence == CPU_IDLE || presence == CPU_OUTSIDE)
+		return true;
+	resched_cpu(cpu);
+	return false;
 }
 
 void resched_cpu(struct cpu *cpu)

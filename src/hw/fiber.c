@@ -9,10 +9,11 @@
  *
  * Objects
  *	struct machine - all_fibers --> struct fiber (record) - stack (pooled, guarded)
- *	struct machine - stacks (not in use), leaving (of the one that died just now)
+ *	struct machine - stacks (not in use)
+ *	struct player - leaving (of the one that died just now)
  *
  * Invariants
- *	I1 a stack goes back to the pool only after the host thread has left it
+ *	I1 a stack goes back to the pool only after the host thread has left it; so does a record
  *	I2 a task ends preemptible and without locks; otherwise that is a BUG, and the CPU is
  *	   cleaned up for those who come after
  *	I3 a record lives while its owner (who joins it) or a CPU that switched away from it, and
@@ -23,6 +24,13 @@
  *	when detached. A fiber ended by force at a place that it did not choose - not running, spinning,
  *	or in an interrupt - is PARKED (see fiber_stuck.c): it keeps its stack until shutdown, because
  *	wait queues, timers and calls in mailboxes may still point into it.
+ *
+ * Locking
+ *	m->fibers_lock	the list of all, ids, the pool of stacks
+ *	f->lock		state (with the run queue's lock, see fiber_sched.c), woken, joiner, and
+ *			whether the last reference is the owner's or, detached, the one of its end.
+ *			A joiner's lock is taken inside the lock of the one it joins.
+ *	Everything else belongs to the fiber itself, or to whoever made it until it runs.
  *
  * Worst case
  *	One mapping with a guard, 2 entries in the host's map, for each fiber alive at the same time.
@@ -66,30 +74,41 @@ static int stack_pool_reserve(struct machine *m)
 	return 0;
 }
 
-static char *stack_get(struct machine *m)
+static char *stack_make(struct machine *m)
 {
-	struct stack_pool *pool = &m->stacks;
-	char *map;
+	char *map = hostmem_map(&m->hostmem, GUARD_BYTES + FIBER_STACK_BYTES);
 
-	if (pool->nr)
-		return pool->stacks[--pool->nr];
-	if (stack_pool_reserve(m))
-		return NULL;
-	map = hostmem_map(&m->hostmem, GUARD_BYTES + FIBER_STACK_BYTES);
 	if (!map)
 		return NULL;
 	if (mprotect(map, GUARD_BYTES, PROT_NONE)) {
 		hostmem_unmap(&m->hostmem, map, GUARD_BYTES + FIBER_STACK_BYTES);
 		return NULL;
 	}
-	pool->nr_made++;
 	return map + GUARD_BYTES;
+}
+
+static char *stack_get(struct machine *m)
+{
+	struct stack_pool *pool = &m->stacks;
+	char *stack = NULL;
+
+	hw_lock(m, &m->fibers_lock);
+	if (pool->nr) {
+		stack = pool->stacks[--pool->nr];
+	} else if (!stack_pool_reserve(m)) {
+		stack = stack_make(m);
+		pool->nr_made += stack != NULL;
+	}
+	hw_unlock(m, &m->fibers_lock);
+	return stack;
 }
 
 void fiber_stack_put(struct machine *m, char *stack)
 {
 	sanitizer_forget_stack(stack, FIBER_STACK_BYTES);
+	hw_lock(m, &m->fibers_lock);
 	m->stacks.stacks[m->stacks.nr++] = stack;
+	hw_unlock(m, &m->fibers_lock);
 }
 
 static void stack_pool_exit(struct machine *m)
@@ -122,20 +141,25 @@ static struct fiber *fiber_alloc(struct machine *m, struct cpu *cpu, const char 
 	f->flags = flags;
 	f->refs = 1;
 	f->state = FIBER_BLOCKED;
-	f->id = m->next_fiber_id++;
 	snprintf(f->name, sizeof(f->name), "%s", name);
 	INIT_LIST_HEAD(&f->run_node);
+	hw_lock(m, &m->fibers_lock);
+	f->id = m->next_fiber_id++;
 	list_add_tail(&f->all_node, &m->all_fibers);
+	hw_unlock(m, &m->fibers_lock);
 	return f;
 }
 
 static int fiber_give_stack(struct machine *m, struct fiber *f)
 {
+	bool proxy = f == cpu_priv(f->cpu)->proxy;
+
 	f->stack = stack_get(m);
 	if (!f->stack)
 		return -ENOMEM;
 	f->stack_bytes = FIBER_STACK_BYTES;
-	f->sp = switch_new_stack(f->stack, f->stack_bytes, fiber_main);
+	f->sp = switch_new_stack(f->stack, f->stack_bytes,
+				 proxy ? presence_proxy_main : fiber_main);
 	f->sanitizer_stack = f->stack;
 	f->sanitizer_bytes = f->stack_bytes;
 	f->sanitizer_fake = NULL;
@@ -154,16 +178,23 @@ static void fiber_drop_stack(struct machine *m, struct fiber *f)
 	f->sanitizer_fiber = NULL;
 }
 
+void fiber_get(struct fiber *f)
+{
+	__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+}
+
 void fiber_put(struct machine *m, struct fiber *f)
 {
-	if (--f->refs)
+	if (__atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL))
 		return;
-	if (f->flags & FIBER_PARKED) {
-		f->flags |= FIBER_DETACHED;	/* fibers_exit() frees it, with its stack */
+	if (fiber_flags(f) & FIBER_PARKED) {
+		fiber_set_flag(f, FIBER_DETACHED);	/* fibers_exit() frees it, with its stack */
 		return;
 	}
 	fiber_drop_stack(m, f);
+	hw_lock(m, &m->fibers_lock);
 	list_del(&f->all_node);
+	hw_unlock(m, &m->fibers_lock);
 	hostmem_free(&m->hostmem, f);
 }
 
@@ -183,7 +214,7 @@ static void check_end(const struct fiber *self, const char *how)
 static void fiber_main(void)
 {
 	struct machine *m = karc_cpu->machine;
-	struct fiber *self = m->running;
+	struct fiber *self = karc_cpu->fiber;
 	long value;
 
 	fiber_sched_arrived(m);
@@ -209,7 +240,7 @@ struct fiber *fiber_spawn_in(struct machine *m, unsigned int cpu, const char *na
 	}
 	f->fn = fn;
 	f->arg = arg;
-	m->nr_fibers++;
+	__atomic_fetch_add(&m->nr_fibers, 1, __ATOMIC_RELAXED);
 	fiber_sched_enqueue(f);
 	return f;
 }
@@ -219,14 +250,23 @@ struct fiber *fiber_spawn(unsigned int cpu, const char *name, long (*fn)(void *a
 	return fiber_spawn_in(karc_cpu->machine, cpu, name, fn, arg, 0);
 }
 
-/* The fiber has its result: tell its joiner. */
-void fiber_dead(struct machine *m, struct fiber *f)
+/*
+ * The fiber has its result: tell its joiner, under the lock, so that it is there still. When the
+ * fiber is detached, its owner's reference is the caller's now.
+ */
+bool fiber_dead(struct machine *m, struct fiber *f)
 {
-	f->state = FIBER_DEAD;
-	m->nr_fibers--;
+	bool detached;
+
+	__atomic_fetch_sub(&m->nr_fibers, 1, __ATOMIC_RELAXED);
 	fiber_sched_progress(m);
+	hw_lock(m, &f->lock);
+	WRITE_ONCE(f->state, FIBER_DEAD);
+	detached = fiber_flags(f) & FIBER_DETACHED;
 	if (f->joiner)
 		fiber_wake(f->joiner);
+	hw_unlock(m, &f->lock);
+	return detached;
 }
 
 void fiber_set_result(struct fiber *f, enum machine_end end, long value, const char *message)
@@ -234,6 +274,26 @@ void fiber_set_result(struct fiber *f, enum machine_end end, long value, const c
 	f->result.end = end;
 	f->result.value = value;
 	snprintf(f->result.message, sizeof(f->result.message), "%s", message ? message : "");
+}
+
+static void set_joiner(struct fiber *f, struct fiber *joiner)
+{
+	struct machine *m = fiber_machine(f);
+
+	hw_lock(m, &f->lock);
+	f->joiner = joiner;
+	hw_unlock(m, &f->lock);
+}
+
+static bool is_dead(struct fiber *f)
+{
+	struct machine *m = fiber_machine(f);
+	bool dead;
+
+	hw_lock(m, &f->lock);
+	dead = fiber_state(f) == FIBER_DEAD;
+	hw_unlock(m, &f->lock);
+	return dead;
 }
 
 /* A fiber that ends while it waits in fiber_join() leaves the other to itself. */
@@ -244,19 +304,37 @@ void fiber_leave_join(struct fiber *f)
 	if (!joined)
 		return;
 	f->joins = NULL;
-	joined->joiner = NULL;
+	set_joiner(joined, NULL);
 	fiber_detach(joined);
 }
 
-/* The idle fiber died in an interrupt handler: its CPU needs one that begins anew. */
-static void restart_idle(struct machine *m, struct fiber *idle)
+/* An idle fiber died in an interrupt handler, or a proxy: its CPU needs one that begins anew. */
+void fiber_restart(struct machine *m, struct fiber *f)
 {
-	if (fiber_give_stack(m, idle)) {
+	if (fiber_give_stack(m, f)) {
 		fprintf(stderr, "karc: no host memory for a stack\n");
 		abort();
 	}
-	idle->saved_preempt_count = 0;
-	idle->saved_irqs_off = 0;
+	f->saved_preempt_count = 0;
+	f->saved_irqs_off = 0;
+}
+
+/* What the one that dies here stands on, and what it is, until the next one has arrived. */
+static void leave_behind(struct cpu *cpu, struct fiber *self, bool keep_stack)
+{
+	struct fiber_leaving *leaving = &cpu_priv(cpu)->player->leaving;
+
+	*leaving = (struct fiber_leaving){ .stack = NULL };
+	if (!keep_stack) {
+		leaving->stack = self->stack;
+		leaving->tsan_fiber = self->sanitizer_fiber;
+		self->stack = NULL;
+		self->sanitizer_fiber = NULL;
+	}
+	if (!(fiber_flags(self) & FIBER_IDLE)) {
+		fiber_get(self);
+		leaving->record = self;
+	}
 }
 
 void fiber_end(enum machine_end end, long value, const char *message)
@@ -265,29 +343,25 @@ void fiber_end(enum machine_end end, long value, const char *message)
 	struct machine *m = cpu->machine;
 	struct fiber *self = cpu->fiber;
 
-	if (self == m->host)
+	if (fiber_flags(self) & FIBER_HOST)
 		abort();	/* a BUG outside machine_call() */
-	if (self != cpu->idle && (end == MACHINE_STUCK || in_interrupt())) {
-		self->flags |= FIBER_PARKED;
-	} else {
-		m->leaving = (struct fiber_leaving){ self->stack, self->sanitizer_fiber };
-		self->stack = NULL;
-		self->sanitizer_fiber = NULL;
-	}
+	if (!(fiber_flags(self) & FIBER_IDLE) && (end == MACHINE_STUCK || in_interrupt()))
+		fiber_set_flag(self, FIBER_PARKED);
+	leave_behind(cpu, self, fiber_flags(self) & FIBER_PARKED);
 	self->nr_held = 0;
-	m->reporting = false;
+	report_abandon(m);
 	irq_abandon(cpu);
 	fiber_leave_join(self);
+	if (self == cpu_priv(cpu)->proxy)
+		presence_claim_died(cpu);
 	if (self == cpu->idle) {
-		restart_idle(m, self);
+		fiber_restart(m, self);
 	} else {
 		fiber_set_result(self, end, value, message);
-		fiber_dead(m, self);
-		fiber_sched_next(cpu);
-		if (self->flags & FIBER_DETACHED)
+		if (fiber_dead(m, self))
 			fiber_put(m, self);
+		fiber_sched_next(cpu);
 	}
-	m->running = NULL;
 	fiber_sched_away(m, NULL);
 	__builtin_unreachable();
 }
@@ -303,17 +377,18 @@ void fiber_join(struct fiber *f, struct machine_result *result)
 	struct fiber *self = fiber_self();
 
 	might_sleep();
-	BUG_ON(f == self || f->joiner || (f->flags & (FIBER_DETACHED | FIBER_HOST | FIBER_IDLE)));
-	f->joiner = self;
+	BUG_ON(f == self || f->joiner ||
+	       (fiber_flags(f) & (FIBER_DETACHED | FIBER_HOST | FIBER_IDLE)));
 	self->joins = f;
+	set_joiner(f, self);
 	for (;;) {
 		fiber_prepare();
-		if (f->state == FIBER_DEAD)
+		if (is_dead(f))
 			break;
 		fiber_block(SITE());
 	}
 	self->joins = NULL;
-	f->joiner = NULL;
+	set_joiner(f, NULL);
 	if (result)
 		*result = f->result;
 	fiber_put(fiber_machine(f), f);
@@ -321,33 +396,52 @@ void fiber_join(struct fiber *f, struct machine_result *result)
 
 void fiber_detach(struct fiber *f)
 {
-	BUG_ON(f->joiner || (f->flags & FIBER_DETACHED));
-	f->flags |= FIBER_DETACHED;
-	if (f->state == FIBER_DEAD)
-		fiber_put(fiber_machine(f), f);
+	struct machine *m = fiber_machine(f);
+	bool dead;
+
+	BUG_ON(f->joiner || (fiber_flags(f) & FIBER_DETACHED));
+	hw_lock(m, &f->lock);
+	fiber_set_flag(f, FIBER_DETACHED);
+	dead = fiber_state(f) == FIBER_DEAD;
+	hw_unlock(m, &f->lock);
+	if (dead)
+		fiber_put(m, f);
+}
+
+/* False when the fiber runs. */
+static bool move_other(struct machine *m, struct fiber *f, struct cpu *cpu)
+{
+	bool ready, can;
+
+	hw_lock(m, &f->lock);
+	ready = fiber_state(f) == FIBER_READY && fiber_sched_dequeue(f);
+	can = ready || fiber_state(f) == FIBER_BLOCKED || fiber_state(f) == FIBER_DEAD;
+	if (can)
+		WRITE_ONCE(f->cpu, cpu);
+	if (ready)
+		fiber_sched_enqueue(f);
+	hw_unlock(m, &f->lock);
+	return can;
 }
 
 void fiber_set_cpu(struct fiber *f, unsigned int id)
 {
 	struct cpu *old = f->cpu;
 	struct machine *m = old->machine;
-	bool self = f == fiber_self();
 
-	BUG_ON(id >= m->nr_cpus || f->migrate_disabled || (f->flags & (FIBER_HOST | FIBER_IDLE)));
-	BUG_ON(f->state == FIBER_RUNNING && !self);
+	BUG_ON(id >= m->nr_cpus || f->migrate_disabled ||
+	       (fiber_flags(f) & (FIBER_HOST | FIBER_IDLE)));
 	if (m->cpus[id] == old)
 		return;
-	if (!self) {
-		if (f->state == FIBER_READY)
-			fiber_sched_dequeue(f);
-		f->cpu = m->cpus[id];
-		if (f->state == FIBER_READY)
-			fiber_sched_enqueue(f);
+	if (f != fiber_self()) {
+		BUG_ON(!move_other(m, f, m->cpus[id]));
 		return;
 	}
 	might_sleep();
-	f->cpu = m->cpus[id];
+	hw_lock(m, &f->lock);
+	WRITE_ONCE(f->cpu, m->cpus[id]);
 	fiber_sched_enqueue(f);
+	hw_unlock(m, &f->lock);
 	fiber_sched_next(old);
 	fiber_sched_away(m, f);
 	fiber_sched_deliver();
@@ -355,12 +449,12 @@ void fiber_set_cpu(struct fiber *f, unsigned int id)
 
 unsigned int fiber_count(const struct machine *m)
 {
-	return m->nr_fibers;
+	return READ_ONCE(m->nr_fibers);
 }
 
 void fiber_on_switch(struct machine *m, void (*fn)(struct fiber *prev, struct fiber *next))
 {
-	m->on_switch = fn;
+	WRITE_ONCE(m->on_switch, fn);
 }
 
 /* ---- the host fiber, idle fibers, boot ---- */
@@ -371,44 +465,61 @@ static long idle_main(void *arg)
 
 	while (cpu->idle) {
 		fiber_sched_deliver();
+		if (cpu->machine->parallel)
+			presence_idle(cpu);
 		fiber_sched_away(cpu->machine, cpu->idle);
 	}
 	return 0;
 }
 
-static struct fiber *make_idle(struct machine *m, struct cpu *cpu)
+/* A fiber that belongs to @cpu: its idle fiber, or its proxy. Stored in @place. */
+static int make_own(struct machine *m, struct cpu *cpu, const char *what, struct fiber **place)
 {
 	char name[FIBER_NAME_LEN];
 	struct fiber *f;
 
-	snprintf(name, sizeof(name), "idle/%u", cpu->id);
+	snprintf(name, sizeof(name), "%s/%u", what, cpu->id);
 	f = fiber_alloc(m, cpu, name, FIBER_IDLE);
 	if (!f)
-		return NULL;
-	if (fiber_give_stack(m, f)) {
-		fiber_put(m, f);
-		return NULL;
-	}
+		return -ENOMEM;
+	*place = f;
 	f->fn = idle_main;
 	f->arg = cpu;
 	f->state = FIBER_RUNNING;
-	return f;
+	return fiber_give_stack(m, f);	/* fibers_exit() frees it */
+}
+
+static int make_own_fibers(struct machine *m, struct cpu *cpu)
+{
+	int err = make_own(m, cpu, "idle", &cpu->idle);
+
+	if (!err && m->parallel)
+		err = make_own(m, cpu, "proxy", &cpu_priv(cpu)->proxy);
+	cpu->fiber = cpu->idle;
+	return err;
+}
+
+int fiber_make_host(struct cpu *cpu)
+{
+	struct cpu_priv *p = cpu_priv(cpu);
+
+	if (!p->host)
+		p->host = fiber_alloc(cpu->machine, cpu, "host", FIBER_HOST);
+	return p->host ? 0 : -ENOMEM;
 }
 
 int fibers_init(struct machine *m)
 {
-	m->host = fiber_alloc(m, m->cpus[0], "host", FIBER_HOST);
-	if (!m->host)
+	if (fiber_make_host(m->cpus[0]))
 		return -ENOMEM;
+	m->host = cpu_priv(m->cpus[0])->host;
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
 		struct cpu *cpu = m->cpus[i];
 
-		cpu->idle = make_idle(m, cpu);
-		if (!cpu->idle) {
+		if (make_own_fibers(m, cpu)) {
 			fibers_exit(m);
 			return -ENOMEM;
 		}
-		cpu->fiber = cpu->idle;
 		fiber_sched_load_steps(m, cpu);
 	}
 	return 0;
@@ -418,7 +529,7 @@ void fibers_exit(struct machine *m)
 {
 	struct fiber *f, *next;
 
-	m->on_switch = NULL;
+	WRITE_ONCE(m->on_switch, NULL);
 	list_for_each_entry_safe(f, next, &m->all_fibers, all_node) {
 		fiber_drop_stack(m, f);
 		list_del(&f->all_node);
@@ -432,32 +543,39 @@ void fibers_report_left(struct machine *m)
 {
 	struct fiber *f;
 
+	hw_lock(m, &m->fibers_lock);
 	list_for_each_entry(f, &m->all_fibers, all_node) {
-		if ((f->flags & (FIBER_HOST | FIBER_IDLE)) ||
-		    (f->state == FIBER_DEAD && (f->flags & FIBER_DETACHED)))
+		bool dead = fiber_state(f) == FIBER_DEAD;
+
+		if ((fiber_flags(f) & (FIBER_HOST | FIBER_IDLE)) ||
+		    (dead && (fiber_flags(f) & FIBER_DETACHED)))
 			continue;
-		machine_report_left(m, f->state == FIBER_DEAD ? "fiber never joined" : "fiber",
-				    f->wait_site, 1, f->stack_bytes);
+		machine_report_left(m, dead ? "fiber never joined" : "fiber",
+				    READ_ONCE(f->wait_site), 1, f->stack_bytes);
 	}
+	hw_unlock(m, &m->fibers_lock);
 }
 
-void fiber_enter_host(struct machine *m)
+void fiber_enter_host(struct cpu *cpu)
 {
-	struct cpu *cpu = m->cpus[0];
+	struct fiber *host = cpu_priv(cpu)->host;
 
-	karc_cpu = cpu;
-	m->running = m->host;
-	fiber_sched_set(cpu, m->host);
-	m->host->sanitizer_fiber = sanitizer_current_fiber();
-	fiber_sched_finish(m, cpu);
+	if (cpu->machine->parallel)
+		presence_enter(cpu);
+	karc_cpu_store(cpu);
+	fiber_sched_set(cpu, host);
+	host->sanitizer_fiber = sanitizer_current_fiber();
+	fiber_sched_finish(cpu->machine, cpu);
 }
 
-void fiber_leave_host(struct machine *m)
+void fiber_leave_host(struct cpu *cpu)
 {
-	struct cpu *cpu = m->cpus[0];
+	struct fiber *host = cpu_priv(cpu)->host;
 
-	m->host->state = FIBER_BLOCKED;
+	WRITE_ONCE(host->state, FIBER_BLOCKED);
 	fiber_sched_set(cpu, cpu->idle);
-	m->running = NULL;
-	karc_cpu = NULL;
+	__atomic_store_n(&host->on_cpu, false, __ATOMIC_RELEASE);
+	karc_cpu_store(NULL);
+	if (cpu->machine->parallel)
+		presence_leave(cpu);
 }

@@ -26,7 +26,7 @@ static struct fiber *newest_call(struct machine *m)
 	struct fiber *f, *newest = NULL;
 
 	list_for_each_entry(f, &m->all_fibers, all_node) {
-		if ((f->flags & FIBER_CALL) && f->state != FIBER_DEAD)
+		if ((fiber_flags(f) & FIBER_CALL) && fiber_state(f) != FIBER_DEAD)
 			newest = f;
 	}
 	return newest;
@@ -34,15 +34,37 @@ static struct fiber *newest_call(struct machine *m)
 
 static void describe_wait(const struct fiber *f, char *buf, size_t size)
 {
-	const struct site *site = f->wait_site;
+	const struct site *site = READ_ONCE(f->wait_site);
+	enum fiber_state state = fiber_state(f);
 	static const char *const states[] = { "ready", "running", "blocked", "dead" };
 
-	if (f->state == FIBER_BLOCKED && site)
+	if (state == FIBER_BLOCKED && site)
 		snprintf(buf, size, "%s waits at %s:%u (%s)%s%s", f->name, site->file, site->line,
 			 site->func, f->joins ? " for the end of " : "",
 			 f->joins ? f->joins->name : "");
 	else
-		snprintf(buf, size, "%s is %s", f->name, states[f->state]);
+		snprintf(buf, size, "%s is %s", f->name, states[state]);
+}
+
+/* Its saved frames can be read: no other host thread is on its stack. */
+static bool stands_still(const struct machine *m, const struct fiber *f)
+{
+	return !m->parallel || f == karc_cpu->fiber ||
+	       !__atomic_load_n(&f->on_cpu, __ATOMIC_ACQUIRE);
+}
+
+/* What it holds, and with @trace its callers; another host thread must say so itself. */
+static void print_place(struct machine *m, struct fiber *f, bool trace)
+{
+	struct cpu *cpu = READ_ONCE(f->cpu);
+
+	if (stands_still(m, f)) {
+		lockrank_print_held(m, f);
+		if (trace)
+			trace_print_fiber(m, LOGLEVEL_EMERG, f);
+	} else if (trace && READ_ONCE(cpu->fiber) == f) {
+		silent_print_place(m, cpu);
+	}
 }
 
 static void report_stuck(struct machine *m, bool spinning, const char *first)
@@ -56,52 +78,73 @@ static void report_stuck(struct machine *m, bool spinning, const char *first)
 		    "CPUs spin in cpu_relax() and nothing else moves:" :
 		    "every fiber is blocked and no timer is left:");
 	list_for_each_entry(f, &m->all_fibers, all_node) {
-		if (f->state == FIBER_DEAD || (f->flags & FIBER_IDLE))
+		if (fiber_state(f) == FIBER_DEAD || (fiber_flags(f) & FIBER_IDLE))
 			continue;
 		describe_wait(f, text, sizeof(text));
-		report_line(m, LOGLEVEL_EMERG, "  CPU %u, fiber %llu: %s", f->cpu->id, f->id, text);
-		lockrank_print_held(m, f);
-		if (nr++ < STUCK_TRACES_MAX)
-			trace_print_fiber(m, LOGLEVEL_EMERG, f);
+		report_line(m, LOGLEVEL_EMERG, "  CPU %u, fiber %llu: %s", READ_ONCE(f->cpu)->id,
+			    f->id, text);
+		print_place(m, f, nr++ < STUCK_TRACES_MAX);
 	}
+}
+
+/* It spins on another host thread, and ends itself in its next cpu_relax(). */
+static void condemn(struct machine *m, struct fiber *f, const char *message)
+{
+	snprintf(m->stuck_message, sizeof(m->stuck_message), "%s", message);
+	__atomic_store_n(&f->condemned, true, __ATOMIC_RELEASE);
 }
 
 /* End a fiber that is not the running one, wherever it stands, and keep its stack. */
 static void park(struct machine *m, struct fiber *f, const char *message)
 {
 	struct cpu *cpu = f->cpu;
+	bool running;
 
-	if (f->state == FIBER_READY)
-		fiber_sched_dequeue(f);
+	hw_lock(m, &f->lock);
+	running = fiber_state(f) == FIBER_RUNNING ||
+		  (fiber_state(f) == FIBER_READY && !fiber_sched_dequeue(f));
+	if (running && m->parallel)
+		condemn(m, f, message);
+	else
+		WRITE_ONCE(f->state, FIBER_DEAD);	/* nobody wakes it any more */
+	hw_unlock(m, &f->lock);
+	if (running && m->parallel)
+		return;
 	fiber_leave_join(f);
-	f->flags |= FIBER_PARKED;
+	fiber_set_flag(f, FIBER_PARKED);
 	f->nr_held = 0;
 	fiber_set_result(f, MACHINE_STUCK, 0, message);
-	if (f->state == FIBER_RUNNING) {
+	if (running)
 		irq_abandon(cpu);
-		fiber_dead(m, f);
+	fiber_dead(m, f);
+	if (running)
 		fiber_sched_next(cpu);
-	} else {
-		fiber_dead(m, f);
-	}
 }
 
 /* Nothing can move any more: end the call that waits for it, or who spins. */
 void fiber_stuck(struct machine *m, bool spinning)
 {
-	struct fiber *victim = newest_call(m);
+	struct fiber *self = karc_cpu->fiber, *victim;
 	char text[160], message[192];
 
-	if (!victim && spinning && !(m->running->flags & (FIBER_HOST | FIBER_IDLE)))
-		victim = m->running;
+	hw_lock(m, &m->fibers_lock);
+	victim = newest_call(m);
+	if (!victim && spinning && !(fiber_flags(self) & (FIBER_HOST | FIBER_IDLE)))
+		victim = self;
+	if (victim)
+		fiber_get(victim);
 	describe_wait(victim ? victim : m->host, text, sizeof(text));
 	snprintf(message, sizeof(message), "machine stuck: %s", text);
 	report_stuck(m, spinning, message);
-	m->counters.stucks++;
+	hw_unlock(m, &m->fibers_lock);
+	machine_count(&m->counters.stucks);
 	fiber_sched_progress(m);
 	if (!victim)
 		abort();
-	if (victim == m->running && victim->state == FIBER_RUNNING)
+	if (victim == self) {
+		fiber_put(m, victim);	/* not the last one: it has not ended */
 		fiber_end(MACHINE_STUCK, 0, message);
+	}
 	park(m, victim, message);
+	fiber_put(m, victim);
 }

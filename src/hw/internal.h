@@ -4,7 +4,7 @@
  *
  * struct machine lives here; every other room uses the accessors of machine.h. What belongs to
  * one CPU sits in struct cpu (public, hot) or struct cpu_priv (cold), what belongs to all of them
- * in struct machine: a host thread per CPU needs locks on the second kind only.
+ * in struct machine. Both kinds have locks for what several host threads touch in parallel mode.
  */
 #ifndef KARC_SRC_HW_INTERNAL_H
 #define KARC_SRC_HW_INTERNAL_H
@@ -21,10 +21,13 @@
 #include <karc/hw/ipi.h>
 #include <karc/hw/irq.h>
 #include <karc/hw/machine.h>
+#include <karc/hw/mmu.h>
 #include <karc/hw/physmem.h>
 #include <karc/hw/tlb.h>
 #include <karc/hw/trace.h>
 #include <karc/hw/trap.h>
+#include <sched.h>
+#include <pthread.h>
 #include <signal.h>
 
 struct physmem;
@@ -48,6 +51,7 @@ struct irq_line {
 	irq_handler_t handler;
 	void *dev;
 	const char *name;
+	bool taken;			/* under irq_lock, like name and dev; handler is atomic */
 	u64 count;			/* atomic */
 	u32 running;			/* atomic: CPUs inside the handler */
 };
@@ -61,25 +65,98 @@ struct ipi_slot {
 	u32 busy;			/* atomic: set by the sender, cleared by the target */
 };
 
+/* What a dying fiber leaves behind for the next one to clear away: it still stands on it. */
+struct fiber_leaving {
+	char *stack;
+	void *tsan_fiber;
+	struct fiber *record;		/* held until nobody stands on it */
+};
+
+/* What the host thread that plays a CPU carries from one stack to the next. */
+struct player {
+	struct fiber *left;		/* whose stack it left just now; NULL when that one died */
+	struct fiber_leaving leaving;	/* of the fiber that died just now */
+};
+
+/* What a CPU's host thread says about itself when it is asked: silent.c. */
+enum { PROBE_NONE, PROBE_ASKED, PROBE_ANSWERING, PROBE_ANSWERED };
+
+struct silent_probe {
+	u32 state;			/* atomic: PROBE_*; the rest is the thread's until ANSWERED */
+	u64 id;
+	char name[FIBER_NAME_LEN];
+	unsigned int nr_held;
+	struct held_lock held[FIBER_MAX_LOCKS];
+	unsigned int nr_trace;
+	void *trace[CALL_TRACE_MAX];
+};
+
+/* Who plays a CPU in parallel mode: cpu_priv.presence, see presence.c. */
+enum cpu_presence {
+	CPU_OUTSIDE,			/* nobody, or one who is blocked outside karc */
+	CPU_INSIDE,			/* a host thread */
+	CPU_IDLE,			/* its thread sleeps in a futex, or is about to */
+	CPU_LENT,			/* its thread plays another CPU and comes back */
+	CPU_CLAIMED,			/* somebody else's thread, for a moment */
+};
+
 /* Cold state of one CPU: cpu->priv. */
 struct cpu_priv {
+	struct player *player;		/* the machine's, in parallel mode its own */
+	struct hw_lock run_lock;
 	struct list_head run_queue;	/* FIBER_READY fibers, by ->run_node */
-	unsigned int nr_ready;
+	unsigned int nr_ready;		/* written under run_lock, read by any */
 	u32 steps_loaded;		/* value of cpu->steps when it was last set */
 	struct fiber *switch_prev;	/* before the current one; the hook is still due */
 
 	u64 irq_pending;		/* atomic: lines raised */
 	u32 softirq_pending;		/* only this CPU */
-	struct list_head mailbox;	/* struct ipi_slot, oldest first */
+	struct hw_lock mail_lock;
+	struct list_head mailbox;	/* struct ipi_slot, oldest first; under mail_lock */
 	struct ipi_slot *slots;		/* as a sender: one slot for each target */
 	u64 nr_ipis;			/* calls run here */
 
-	struct rb_root_cached timers;	/* struct hw_timer by (expires, seq) */
+	struct hw_lock timer_lock;
+	struct rb_root_cached timers;	/* struct hw_timer by (expires, seq); under timer_lock */
+	u64 next_expiry_ns;		/* of the first timer, ~0 = none; read by any */
+	u64 tick_ns;			/* time of the next tick; 0 = not begun */
 
 	/* what this CPU is in the middle of, for those who wait for its end */
-	struct hw_timer *timer_running;
+	struct hw_timer *timer_running;	/* atomic */
 	struct irq_line *line_running;
 	struct ipi_slot *slot_running;	/* acknowledged when it is over */
+
+	/* trap.c: the host thread that plays this CPU; its own thread only */
+	struct trap_record *trap;	/* the fault under way */
+	char *signal_stack;
+	stack_t signal_stack_before;
+	bool signal_stack_set;
+
+	/* a harness thread on this CPU */
+	struct fiber *host;
+	u32 entered;			/* atomic: one is in */
+	unsigned int enter_depth;
+	u32 guest;			/* atomic: enum guest; a futex */
+
+	/* parallel mode */
+	u32 presence;			/* atomic: enum cpu_presence; a futex */
+	struct rnd rnd;			/* of its scheduler */
+	struct player own_player;
+	struct fiber *proxy;		/* on whose stack others play this CPU */
+	struct cpu_loan *loan;		/* the claim under way */
+	struct fiber *base;		/* its own host thread, without a stack of the pool */
+	pthread_t thread;
+	bool thread_up;
+	u32 found_busy;			/* idle rounds that had ready fibers, none of them free */
+	u64 polled_ns;			/* host time of the last look at the clock */
+	u64 nr_moves;			/* fibers woken, blocked, made, ended here; read by any */
+	u64 spin_moves;			/* nr_moves and cpu->steps when the spinning began */
+	u32 spin_steps;
+	u32 spin;			/* cpu_relax() calls since then; read by any */
+	u64 nr_slow;			/* safe points that were looked at; read by any */
+	u64 silent_told;		/* 1 + nr_slow at the report of silent.c; atomic */
+	int player_tid;			/* host thread that is inside, for a signal */
+	struct silent_probe *probe;
 };
 
 /* Stacks not in use, last in, first out. An array that has room for every stack ever made. */
@@ -88,12 +165,6 @@ struct stack_pool {
 	unsigned int nr;
 	unsigned int capacity;
 	unsigned int nr_made;		/* mapped now, pooled or in use */
-};
-
-/* What a dying fiber leaves behind for the next one to clear away: it still stands on it. */
-struct fiber_leaving {
-	char *stack;
-	void *tsan_fiber;
 };
 
 /* What the host signal handler hands to the trampoline. */
@@ -123,41 +194,47 @@ struct machine {
 	struct hostmem_account hostmem;
 	struct log log;
 	bool log_up;
-	struct rnd rnd;			/* scheduler */
-	struct rnd rnd_public;		/* machine_random() */
+	bool parallel;			/* ->config.mode, for the fast paths */
+	struct rnd rnd;			/* scheduler of deterministic mode */
 
+	/* under books_lock */
+	struct hw_lock books_lock;
+	struct rnd rnd_public;		/* machine_random() */
 	/* things said once: machine_once() */
 	const void **once;
 	unsigned int nr_once, once_capacity;
 
 	/* fibers */
+	struct hw_lock fibers_lock;	/* the list, ids, stacks */
 	struct list_head all_fibers;
-	struct fiber *host;		/* the harness thread */
-	struct fiber *running;		/* whose stack the host thread is on */
-	struct fiber_leaving leaving;	/* of the fiber that died just now */
-	bool left_host;			/* the last switch came from the host fiber */
+	struct fiber *host;		/* the harness thread on CPU 0 */
+	struct player player;		/* of deterministic mode's one host thread */
 	u64 next_fiber_id;
-	unsigned int nr_fibers;		/* alive, host and idle fibers not counted */
+	unsigned int nr_fibers;		/* atomic: alive, host and idle fibers not counted */
 	struct stack_pool stacks;
-	u64 relax_streak;		/* cpu_relax() calls since anything moved */
-	void (*on_switch)(struct fiber *prev, struct fiber *next);
+	u64 relax_streak;		/* deterministic: cpu_relax() calls since anything moved */
+	void (*on_switch)(struct fiber *prev, struct fiber *next);	/* atomic */
+	void (*on_tick)(void);		/* atomic */
 
-	/* entering */
-	unsigned int enter_depth;
-	u32 entered;			/* atomic: a host thread is in */
-	char *signal_stack;		/* of the host thread that is in */
-	stack_t signal_stack_before;
-	bool signal_stack_set;
+	/* time */
+	u64 now_ns;			/* deterministic mode */
+	u64 next_expiry_ns;		/* deterministic: of all pending timers; ~0 = none */
+	u64 timer_seq;			/* atomic */
+	u64 boot_host_ns;		/* parallel: host time at boot, ... */
+	u64 skew_ns;			/* ... and how much idle time was skipped; atomic */
 
-	/* virtual time */
-	u64 now_ns;
-	u64 next_expiry_ns;		/* of all pending timers; ~0 = none */
-	u64 timer_seq;
+	/* parallel mode: presence.c, spin.c */
+	u64 activity;			/* atomic: times that a CPU was taken by a thread */
+	struct hw_lock idle_lock;	/* deciding what to do when all CPUs are idle */
+	bool stopping;			/* atomic: host threads are to end */
+	struct spin_watch *watch;	/* under idle_lock */
+	char stuck_message[192];	/* of who is condemned */
 
 	/* interrupts */
+	struct hw_lock irq_lock;	/* who has which line */
 	struct irq_line lines[NR_IRQ_LINES];
 	struct softirq_action softirqs[NR_SOFTIRQS];
-	void (*on_deferred)(void);
+	void (*on_deferred)(void);	/* atomic */
 
 	/* fault injection */
 	long inject_left;		/* atomic: the allocation that takes it to 0 fails */
@@ -166,10 +243,12 @@ struct machine {
 	/* per-CPU images */
 	struct percpu_image images[PERCPU_IMAGES_MAX];
 	unsigned int nr_images;
+	u32 images_lock;		/* host_lock(): both, and who remembers an image */
 
 	/* memory: owned by physmem.c, mmu.c */
 	struct physmem *physmem;
 	int (*fault_hook)(u64 va, u32 error_code);
+	mmu_stale_t stale_hook;
 
 	/* reports */
 	struct machine_counters counters;
@@ -179,13 +258,87 @@ struct machine {
 	symbolize_t symbolize;
 	trap_fixup_t trap_fixup;
 	struct trace_listener *trace;	/* trace.c: who listens to steps; newest first */
-	struct trap_record trap;
-	bool reporting;			/* a BUG while a BUG is being printed is not printed */
+	u32 trace_lock;			/* host_lock(): one CPU announces at a time */
+	bool trap_installed;
+	u32 reporter;			/* atomic: 1 + id of the CPU that prints a report */
 };
 
-static inline struct cpu_priv *cpu_priv(struct cpu *cpu)
+static inline struct cpu_priv *cpu_priv(const struct cpu *cpu)
 {
 	return cpu->priv;
+}
+
+static inline void karc_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+void hw_lock_slow(struct hw_lock *lock) __cold;
+
+/* Nobody who holds one waits for anything or passes a safe point. */
+static inline void hw_lock(const struct machine *m, struct hw_lock *lock)
+{
+	if (unlikely(m->parallel) && __atomic_exchange_n(&lock->held, 1, __ATOMIC_ACQUIRE))
+		hw_lock_slow(lock);
+}
+
+static inline void hw_unlock(const struct machine *m, struct hw_lock *lock)
+{
+	if (unlikely(m->parallel))
+		__atomic_store_n(&lock->held, 0, __ATOMIC_RELEASE);
+}
+
+static inline u32 cpu_pending(const struct cpu *cpu)
+{
+	return __atomic_load_n(&cpu->pending, __ATOMIC_ACQUIRE);
+}
+
+static inline unsigned int cpu_nr_ready(const struct cpu *cpu)
+{
+	return READ_ONCE(cpu_priv(cpu)->nr_ready);
+}
+
+/* Add one to a member of ->counters: any CPU does. Returns the new value. */
+static inline unsigned long machine_count(unsigned long *counter)
+{
+	return __atomic_add_fetch(counter, 1, __ATOMIC_RELAXED);
+}
+
+/*
+ * A lock among host threads for a few lines of code without a safe point inside: what waits for it
+ * gives way on the host, and cannot be a CPU of the same host thread. It names its holder.
+ */
+static inline u32 host_lock_self(void)
+{
+	return karc_cpu ? karc_cpu->id + 1 : MACHINE_MAX_CPUS + 1;
+}
+
+static inline bool host_try_lock(u32 *lock)
+{
+	u32 free = 0;
+
+	return __atomic_compare_exchange_n(lock, &free, host_lock_self(), false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
+}
+
+static inline void host_lock(u32 *lock)
+{
+	while (!host_try_lock(lock))
+		sched_yield();
+}
+
+static inline bool host_lock_is_mine(const u32 *lock)
+{
+	return __atomic_load_n(lock, __ATOMIC_RELAXED) == host_lock_self();
+}
+
+static inline void host_unlock(u32 *lock)
+{
+	__atomic_store_n(lock, 0, __ATOMIC_RELEASE);
 }
 
 /*
@@ -216,27 +369,45 @@ void machine_free(struct machine *m);
 int fibers_init(struct machine *m);
 void fibers_exit(struct machine *m);
 void fibers_report_left(struct machine *m);
-void fiber_enter_host(struct machine *m);
-void fiber_leave_host(struct machine *m);
+int fiber_make_host(struct cpu *cpu);
+void fiber_enter_host(struct cpu *cpu);
+void fiber_leave_host(struct cpu *cpu);
 KARC_MUST_CHECK struct fiber *fiber_spawn_in(struct machine *m, unsigned int cpu,
 					     const char *name, long (*fn)(void *arg), void *arg,
 					     unsigned int flags);
 void fiber_end(enum machine_end end, long value, const char *message) __noreturn;
+void fiber_get(struct fiber *f);
 void fiber_put(struct machine *m, struct fiber *f);
 void fiber_stack_put(struct machine *m, char *stack);
 void fiber_set_result(struct fiber *f, enum machine_end end, long value, const char *message);
-void fiber_dead(struct machine *m, struct fiber *f);	/* the result is set: tell the joiner */
+bool fiber_dead(struct machine *m, struct fiber *f);	/* the result is set; is it detached? */
 void fiber_leave_join(struct fiber *f);
+void fiber_restart(struct machine *m, struct fiber *f);	/* a new stack, at its beginning */
 
 static inline struct machine *fiber_machine(const struct fiber *f)
 {
-	return f->cpu->machine;
+	return READ_ONCE(f->cpu)->machine;
+}
+
+static inline unsigned int fiber_flags(const struct fiber *f)
+{
+	return READ_ONCE(f->flags);
+}
+
+static inline void fiber_set_flag(struct fiber *f, unsigned int flag)
+{
+	__atomic_fetch_or(&f->flags, flag, __ATOMIC_RELAXED);
+}
+
+static inline enum fiber_state fiber_state(const struct fiber *f)
+{
+	return READ_ONCE(f->state);
 }
 
 /* fiber_sched.c */
 void fiber_sched_progress(struct machine *m);		/* something moved: nobody is stuck */
-void fiber_sched_enqueue(struct fiber *f);
-void fiber_sched_dequeue(struct fiber *f);
+void fiber_sched_enqueue(struct fiber *f);		/* under f->lock unless it is new */
+bool fiber_sched_dequeue(struct fiber *f);		/* the same; false when it is on no queue */
 void fiber_sched_set(struct cpu *cpu, struct fiber *next);
 void fiber_sched_next(struct cpu *cpu);			/* its current fiber cannot go on */
 void fiber_sched_away(struct machine *m, struct fiber *prev);	/* let others go on */
@@ -244,6 +415,10 @@ void fiber_sched_arrived(struct machine *m);		/* first thing on a stack */
 void fiber_sched_finish(struct machine *m, struct cpu *cpu);
 void fiber_sched_deliver(void);
 void fiber_sched_load_steps(struct machine *m, struct cpu *cpu);
+void fiber_sched_leave_stack(struct cpu *cpu, struct fiber *prev, struct fiber *next);
+bool fiber_sched_give_way(struct cpu *cpu);		/* to another fiber of it, if it can */
+bool fiber_sched_resched(struct cpu *cpu);	/* and what waits for readers may go on */
+void fiber_sched_to_idle(struct cpu *cpu);		/* preemptible: make its idle fiber current */
 bool fibers_settle(struct machine *m);			/* until all are blocked or gone */
 void fibers_check(struct machine *m, struct check_report *report);
 
@@ -256,8 +431,12 @@ void switch_stacks(void **save_sp, void *load_sp);
 u64 switch_saved_fp(const void *sp);	/* frame pointer of a stack that is not running, or 0 */
 
 /* clock.c */
-void clock_advance(struct machine *m, u64 ns);
-void clock_advance_to(struct machine *m, u64 ns);
+u64 clock_now(const struct machine *m);
+void clock_advance(struct machine *m, u64 ns);		/* deterministic */
+void clock_advance_to(struct machine *m, u64 ns);	/* deterministic */
+void clock_poll(struct cpu *cpu);			/* mark what is due on this CPU */
+bool clock_skip(struct machine *m);			/* parallel: to the next timer, if any */
+void clock_tick(struct cpu *cpu);			/* deterministic: is a tick due? */
 void clock_run_due(struct cpu *cpu);
 unsigned int clock_nr_pending(struct machine *m);
 
@@ -265,11 +444,52 @@ unsigned int clock_nr_pending(struct machine *m);
 #define CPU_PENDING_WORK (CPU_PENDING_IRQ | CPU_PENDING_IPI | CPU_PENDING_SOFTIRQ | \
 			  CPU_PENDING_DEFERRED | CPU_PENDING_TIMER)
 void irq_deliver(struct cpu *cpu);
+void irq_run_hard(struct cpu *cpu, void (*run)(struct cpu *cpu));	/* in hardirq context */
 
 /* The fiber that @cpu runs ends here and now, interrupt handlers on top of it included. */
 void irq_abandon(struct cpu *cpu);
 
+/* presence.c: parallel mode; all of them do nothing useful in deterministic mode. */
+void presence_enter(struct cpu *cpu);		/* take a CPU that is outside */
+void presence_leave(struct cpu *cpu);
+void presence_idle(struct cpu *cpu);		/* sleep until there is something to do */
+void presence_kick(struct cpu *cpu);		/* something was queued for @cpu: wake it */
+void presence_help(struct cpu *self);		/* interrupts of CPUs that are outside */
+bool presence_claim(struct cpu *self, struct cpu *cpu, bool all);
+void presence_claim_died(struct cpu *cpu) __noreturn;	/* what ran for it ended in a BUG */
+void presence_proxy_main(void);
+bool presence_all_idle(struct machine *m, const struct cpu *except);
+bool presence_is_idle(const struct cpu *cpu);
+bool presence_settle(struct machine *m);
+
+static inline enum cpu_presence cpu_presence(const struct cpu *cpu)
+{
+	return (enum cpu_presence)__atomic_load_n(&cpu_priv(cpu)->presence, __ATOMIC_ACQUIRE);
+}
+
+/* parallel.c: the host threads */
+int parallel_init(struct machine *m);
+int parallel_start(struct machine *m);
+void parallel_stop(struct machine *m);
+void parallel_exit(struct machine *m);
+void parallel_check_stop(struct cpu *cpu);	/* does not return when the machine stops */
+void parallel_take(struct cpu *cpu);		/* a harness thread takes @cpu from its own thread */
+void parallel_give_back(struct cpu *cpu);
+void parallel_step_aside(struct cpu *cpu);	/* idle: let the harness thread have it */
+void futex_wait(u32 *word, u32 value, u64 ns);
+void futex_wake_all(u32 *word);
+u64 parallel_host_ns(void);
+
+/* spin.c: cpu_relax() of parallel mode */
+struct spin_watch *spin_watch_alloc(struct machine *m);
+void spin_relax(struct cpu *self);
+
+/* silent.c: where the host thread of another CPU is, and what its fiber holds */
+void silent_print_place(struct machine *m, struct cpu *cpu);
+
 /* ipi.c */
+void ipi_poll_mailbox(struct cpu *cpu);		/* interrupts off or not */
+bool ipi_has_mail(struct cpu *cpu);
 int ipi_init_cpu(struct cpu *cpu);
 void ipi_exit_cpu(struct cpu *cpu);
 void ipi_run_mailbox(struct cpu *cpu);	/* interrupts off */
@@ -277,7 +497,16 @@ void ipi_run_mailbox(struct cpu *cpu);	/* interrupts off */
 /* percpu.c */
 void percpu_exit(struct machine *m);
 
-/* report.c: what BUG, Oops and WARN print. */
+/*
+ * report.c: what BUG, Oops and WARN print.
+ *
+ * A report is several lines that must stay together: report_begin() waits until no other CPU
+ * prints one. It is false when this CPU is in the middle of one already; then there is no
+ * report_end(). A fiber that ends in the middle lets go with report_abandon().
+ */
+bool report_begin(struct machine *m);
+void report_end(struct machine *m);
+void report_abandon(struct machine *m);
 unsigned int trace_collect(u64 fp, u64 low, u64 high, void **trace, unsigned int max);
 void trace_print(struct machine *m, int level, void *const *trace, unsigned int nr);
 void trace_print_fiber(struct machine *m, int level, struct fiber *f);
@@ -294,10 +523,13 @@ bool symbols_name(const char *path, u64 offset, char *buf, size_t size);
 /* lockrank.c: one line for each lock that @f holds. */
 void lockrank_print_held(struct machine *m, struct fiber *f);
 
-/* trap.c */
+/*
+ * trap.c. A host thread that is going to play CPU @cpu enters before it runs anything of it, and
+ * leaves when it has stopped.
+ */
 int trap_init(struct machine *m);
 void trap_exit(struct machine *m);
-void trap_enter_thread(struct machine *m);
-void trap_leave_thread(struct machine *m);
+void trap_enter_cpu(struct cpu *cpu);
+void trap_leave_cpu(struct cpu *cpu);
 
 #endif

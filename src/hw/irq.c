@@ -5,7 +5,9 @@
  * What it is
  *	Raising something sets a bit in cpu->pending. A CPU that passes a safe point, enables
  *	interrupts or preemption, or is idle looks at the word and calls irq_deliver(), which runs
- *	what the CPU's context allows and leaves the rest for the next delivery point.
+ *	what the CPU's context allows and leaves the rest for the next delivery point. In parallel
+ *	mode raising also wakes a CPU that sleeps, and others run what is raised for one that is
+ *	outside (presence.c).
  *
  * Order of delivery
  *	cross-CPU calls, lines (lowest first), timers: each in hardirq context with interrupts off;
@@ -16,6 +18,10 @@
  *	I2 softirqs never run inside hardirq, inside another softirq, or under local_bh_disable()
  *	I3 when irq_deliver() returns to a task with interrupts on, no pending work bit is set that
  *	   its context would have allowed
+ *
+ * Locking
+ *	irq_lock	who has which line. A handler runs without it; free_irq() waits for ->running
+ *	pending words	atomic; what they announce belongs to the CPU, or to whoever claims it
  *
  * Worst case
  *	A handler that raises its own line is run again at once; SOFTIRQ_ROUNDS bounds how long
@@ -37,15 +43,36 @@ int request_irq(unsigned int irq, irq_handler_t handler, unsigned long flags, co
 		void *dev)
 {
 	struct machine *m = karc_cpu->machine;
+	struct irq_line *line;
+	int err = -EBUSY;
 
 	if (irq >= NR_IRQ_LINES || !handler || flags)
 		return -EINVAL;
-	if (m->lines[irq].handler)
-		return -EBUSY;
-	m->lines[irq].name = name;
-	m->lines[irq].dev = dev;
-	m->lines[irq].handler = handler;
-	return 0;
+	line = &m->lines[irq];
+	hw_lock(m, &m->irq_lock);
+	if (!line->taken) {
+		line->taken = true;
+		line->name = name;
+		line->dev = dev;
+		__atomic_store_n(&line->handler, handler, __ATOMIC_RELEASE);
+		err = 0;
+	}
+	hw_unlock(m, &m->irq_lock);
+	return err;
+}
+
+/* Take the handler of a line away; NULL when @dev has none there. */
+static struct irq_line *line_quiet(struct machine *m, unsigned int irq, const void *dev)
+{
+	struct irq_line *line = &m->lines[irq];
+
+	hw_lock(m, &m->irq_lock);
+	if (!line->taken || !line->handler || line->dev != dev)
+		line = NULL;
+	else
+		__atomic_store_n(&line->handler, NULL, __ATOMIC_SEQ_CST);
+	hw_unlock(m, &m->irq_lock);
+	return line;
 }
 
 const void *free_irq(unsigned int irq, void *dev)
@@ -55,16 +82,18 @@ const void *free_irq(unsigned int irq, void *dev)
 	const char *name;
 
 	might_sleep();
-	if (WARN_ON(irq >= NR_IRQ_LINES || !m->lines[irq].handler || m->lines[irq].dev != dev))
+	line = irq < NR_IRQ_LINES ? line_quiet(m, irq, dev) : NULL;
+	if (WARN(!line, "irq %u: free_irq() by somebody who has not requested it", irq))
 		return NULL;
-	line = &m->lines[irq];
-	name = line->name;
-	line->handler = NULL;
-	/* Pairs with the release in run_line(): the handler's last access is over. */
-	while (__atomic_load_n(&line->running, __ATOMIC_ACQUIRE))
+	/* Pairs with run_line(): it sees no handler any more, or the last access of one is over. */
+	while (__atomic_load_n(&line->running, __ATOMIC_SEQ_CST))
 		cpu_relax();
+	hw_lock(m, &m->irq_lock);
+	name = line->name;
 	line->dev = NULL;
 	line->name = NULL;
+	line->taken = false;
+	hw_unlock(m, &m->irq_lock);
 	return name;
 }
 
@@ -72,7 +101,7 @@ void irq_raise(struct machine *m, unsigned int cpu, unsigned int irq)
 {
 	BUG_ON(cpu >= m->nr_cpus || irq >= NR_IRQ_LINES);
 	__atomic_fetch_or(&cpu_priv(m->cpus[cpu])->irq_pending, 1ULL << irq, __ATOMIC_RELAXED);
-	cpu_set_pending(m->cpus[cpu], CPU_PENDING_IRQ);
+	cpu_post(m->cpus[cpu], CPU_PENDING_IRQ);
 }
 
 u64 irq_count_of(struct machine *m, unsigned int irq)
@@ -83,7 +112,7 @@ u64 irq_count_of(struct machine *m, unsigned int irq)
 void open_softirq(int nr, void (*action)(struct softirq_action *action))
 {
 	BUG_ON(nr < 0 || nr >= NR_SOFTIRQS);
-	karc_cpu->machine->softirqs[nr].action = action;
+	WRITE_ONCE(karc_cpu->machine->softirqs[nr].action, action);
 }
 
 void raise_softirq(unsigned int nr)
@@ -105,9 +134,9 @@ static void run_line(struct cpu *cpu, unsigned int irq)
 	struct irq_line *line = &cpu->machine->lines[irq];
 	irq_handler_t handler;
 
-	__atomic_fetch_add(&line->running, 1, __ATOMIC_ACQUIRE);
+	__atomic_fetch_add(&line->running, 1, __ATOMIC_SEQ_CST);
 	cpu_priv(cpu)->line_running = line;
-	handler = READ_ONCE(line->handler);
+	handler = __atomic_load_n(&line->handler, __ATOMIC_SEQ_CST);
 	if (handler) {
 		__atomic_fetch_add(&line->count, 1, __ATOMIC_RELAXED);
 		handler((int)irq, line->dev);
@@ -124,7 +153,7 @@ void irq_abandon(struct cpu *cpu)
 
 	cpu->preempt_count = 0;
 	cpu->irqs_off = 0;
-	p->timer_running = NULL;
+	__atomic_store_n(&p->timer_running, NULL, __ATOMIC_RELEASE);
 	if (p->line_running)
 		__atomic_fetch_sub(&p->line_running->running, 1, __ATOMIC_RELEASE);
 	p->line_running = NULL;
@@ -136,9 +165,9 @@ void irq_abandon(struct cpu *cpu)
 		cpu_set_pending(cpu, CPU_PENDING_IRQ);
 	if (p->softirq_pending)
 		cpu_set_pending(cpu, CPU_PENDING_SOFTIRQ);
-	if (!list_empty(&p->mailbox))
+	if (ipi_has_mail(cpu))
 		cpu_set_pending(cpu, CPU_PENDING_IPI);
-	if (p->timers.rb_leftmost)
+	if (READ_ONCE(p->next_expiry_ns) != ~0ULL)
 		cpu_set_pending(cpu, CPU_PENDING_TIMER);
 }
 
@@ -156,15 +185,20 @@ static void run_lines(struct cpu *cpu)
 	}
 }
 
-/* One source of hard interrupts, in its context. */
-static void hardirq(struct cpu *cpu, u32 bit, void (*run)(struct cpu *cpu))
+void irq_run_hard(struct cpu *cpu, void (*run)(struct cpu *cpu))
 {
-	cpu_clear_pending(cpu, bit);
 	cpu->irqs_off = 1;
 	preempt_count_add(HARDIRQ_OFFSET);
 	run(cpu);
 	preempt_count_sub(HARDIRQ_OFFSET);
 	cpu->irqs_off = 0;
+}
+
+/* One source of hard interrupts, in its context. */
+static void hardirq(struct cpu *cpu, u32 bit, void (*run)(struct cpu *cpu))
+{
+	cpu_clear_pending(cpu, bit);
+	irq_run_hard(cpu, run);
 }
 
 static void run_softirqs(struct cpu *cpu)
@@ -177,11 +211,12 @@ static void run_softirqs(struct cpu *cpu)
 	while (mask) {
 		int nr = __builtin_ctz(mask);
 		struct softirq_action *a = &cpu->machine->softirqs[nr];
+		void (*action)(struct softirq_action *) = READ_ONCE(a->action);
 
 		mask &= mask - 1;
 		p->softirq_pending &= ~(1u << nr);
-		if (a->action)
-			a->action(a);
+		if (action)
+			action(a);
 	}
 	preempt_count_sub(SOFTIRQ_OFFSET);
 }
@@ -190,7 +225,7 @@ static long deferred_main(void *arg)
 {
 	struct machine *m = arg;
 
-	m->on_deferred();
+	READ_ONCE(m->on_deferred)();
 	return 0;
 }
 
@@ -201,25 +236,20 @@ static void start_deferred(struct cpu *cpu)
 	struct fiber *f;
 
 	cpu_clear_pending(cpu, CPU_PENDING_DEFERRED);
-	if (!m->on_deferred)
+	if (!READ_ONCE(m->on_deferred))
 		return;
 	f = fiber_spawn_in(m, cpu->id, "deferred", deferred_main, m, 0);
 	if (f)
 		fiber_detach(f);
 	else
-		m->on_deferred();	/* no memory for a stack: this one has to do */
-}
-
-static u32 pending_of(const struct cpu *cpu)
-{
-	return __atomic_load_n(&cpu->pending, __ATOMIC_ACQUIRE);
+		READ_ONCE(m->on_deferred)();	/* no memory for a stack: this one has to do */
 }
 
 static void deliver_hard(struct cpu *cpu)
 {
 	u32 pending;
 
-	while ((pending = pending_of(cpu)) &
+	while ((pending = cpu_pending(cpu)) &
 	       (CPU_PENDING_IPI | CPU_PENDING_IRQ | CPU_PENDING_TIMER)) {
 		if (pending & CPU_PENDING_IPI)
 			hardirq(cpu, CPU_PENDING_IPI, ipi_run_mailbox);
@@ -238,11 +268,11 @@ void irq_deliver(struct cpu *cpu)
 	if (in_interrupt())
 		return;
 	for (int round = 0; round < SOFTIRQ_ROUNDS; round++) {
-		if (!(pending_of(cpu) & CPU_PENDING_SOFTIRQ))
+		if (!(cpu_pending(cpu) & CPU_PENDING_SOFTIRQ))
 			break;
 		run_softirqs(cpu);
 		deliver_hard(cpu);
 	}
-	if ((pending_of(cpu) & CPU_PENDING_DEFERRED) && !cpu->preempt_count)
+	if ((cpu_pending(cpu) & CPU_PENDING_DEFERRED) && !cpu->preempt_count)
 		start_deferred(cpu);
 }

@@ -20,7 +20,7 @@
  *	   counted. A slot whose lock is NULL stands for one that found no slot when it was taken
  *
  * Locking
- *	The stack belongs to its fiber.
+ *	The stack belongs to its fiber. Reports read those of others, as they find them.
  *
  * Unlike Linux
  *	Ranks instead of a graph of observed orders: the order is written down once in lockrank.h.
@@ -54,6 +54,7 @@ static const char *const rank_names[LR_NR] = {
 	[LR_TASKLIST] = "tasklist",
 	[LR_SIGHAND] = "sighand",
 	[LR_PIDS] = "pids",
+	[LR_TASK] = "task",
 	[LR_FILES] = "files",
 	[LR_PGTABLE] = "pgtable",
 	[LR_PAGECACHE] = "pagecache",
@@ -65,6 +66,7 @@ static const char *const rank_names[LR_NR] = {
 	[LR_ZONE] = "zone",
 	[LR_PCP] = "pcp",
 	[LR_WAITQUEUE] = "waitqueue",
+	[LR_WAKE] = "wake",
 	[LR_RCU] = "rcu",
 	[LR_LEDGER] = "ledger",
 	[LR_HW] = "hw",
@@ -105,7 +107,8 @@ static unsigned int nr_recorded(const struct fiber *f)
 	return f->nr_held < FIBER_MAX_LOCKS ? f->nr_held : FIBER_MAX_LOCKS;
 }
 
-void lockrank_print_held(struct machine *m, struct fiber *f)
+/* @f may be running on another CPU: then this is what it held a moment ago, more or less. */
+__no_sanitize_thread void lockrank_print_held(struct machine *m, struct fiber *f)
 {
 	char text[DESCRIBE_BYTES], line[DESCRIBE_BYTES + 16];
 

@@ -12,22 +12,25 @@
  *
  * Invariants
  *	I1 rooms[0 .. nr_rooms) are up, in boot order; exit runs in reverse
- *	I2 at most one host thread is entered, and it enters one machine at a time
+ *	I2 at most one host thread is entered, and it enters one machine at a time; in parallel mode
+ *	   one for each CPU, and those that nobody has entered but CPU 0 have host threads of their
+ *	   own (parallel.c)
  *	I3 host memory of a machine (its log aside) is charged to ->hostmem, empty at the end
  *
  * Locking
- *	->entered is atomic; everything else belongs to the thread that is in.
+ *	books_lock	the generator, things said once; rooms change at boot and shutdown only
+ *	->entered, ->nr_left and the counters are atomic
  *
  * Life
- *	boot -> (enter -> leave)* -> shutdown. Between leave and the next enter nothing runs.
+ *	boot -> (enter -> leave)* -> shutdown. Between leave and the next enter nothing runs, in
+ *	parallel mode nothing but CPUs other than 0.
  *
  * Worst case
  *	machine_quiesce() stops after QUIESCE_ROUNDS rounds that each moved something, or when the
  *	fibers and softirqs have no end (one that always starts itself again): it says so.
  *
  * Unlike Linux
- *	Several machines live in one process. Parallel mode (a host thread per CPU) is not built:
- *	machine_boot_rooms() answers -ENOSYS.
+ *	Several machines live in one process, in either mode.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -44,6 +47,7 @@
 #define CONSOLE_LEVEL		(LOGLEVEL_WARNING + 1)
 #define SWITCH_EVERY_DEFAULT	64
 #define SEED_DEFAULT		1
+#define SILENT_MS_DEFAULT	5000
 #define QUIESCE_ROUNDS		1000u
 
 /* ---- books ---- */
@@ -86,12 +90,22 @@ struct hostmem_account *machine_hostmem(struct machine *m)
 
 u64 machine_random(struct machine *m)
 {
-	return rnd_u64(&m->rnd_public);
+	u64 value;
+
+	hw_lock(m, &m->books_lock);
+	value = rnd_u64(&m->rnd_public);
+	hw_unlock(m, &m->books_lock);
+	return value;
 }
 
 struct machine_counters machine_counters(const struct machine *m)
 {
-	return m->counters;
+	return (struct machine_counters){
+		.warnings = READ_ONCE(m->counters.warnings),
+		.bugs = READ_ONCE(m->counters.bugs),
+		.oopses = READ_ONCE(m->counters.oopses),
+		.stucks = READ_ONCE(m->counters.stucks),
+	};
 }
 
 void machine_on_symbolize(struct machine *m, symbolize_t fn)
@@ -142,52 +156,95 @@ static int once_grow(struct machine *m)
 
 bool machine_once(struct machine *m, const void *key)
 {
-	if (2 * m->nr_once >= m->once_capacity && once_grow(m))
-		return true;	/* better said twice than not at all */
-	if (!once_put(m->once, m->once_capacity, key))
-		return false;
-	m->nr_once++;
-	return true;
+	bool first = true;
+
+	hw_lock(m, &m->books_lock);
+	/* When it cannot grow: better said twice than not at all. */
+	if (2 * m->nr_once < m->once_capacity || !once_grow(m)) {
+		first = once_put(m->once, m->once_capacity, key);
+		m->nr_once += first;
+	}
+	hw_unlock(m, &m->books_lock);
+	return first;
 }
 
 void machine_reset_once(struct machine *m)
 {
+	hw_lock(m, &m->books_lock);
 	hostmem_free(&m->hostmem, m->once);
 	m->once = NULL;
 	m->nr_once = 0;
 	m->once_capacity = 0;
+	hw_unlock(m, &m->books_lock);
 }
 
 /* ---- entering ---- */
 
+/* Is this thread in @m as a harness thread? Anything else it may be in is a BUG. */
+static bool nests(struct machine *m)
+{
+	if (!karc_cpu)
+		return false;
+	if (karc_cpu->machine != m || !(fiber_flags(karc_cpu->fiber) & FIBER_HOST))
+		karc_bug_msg(KARC_BUG_SITE(""), "machine_enter: this thread is in %s",
+			     karc_cpu->machine == m ? "a task of this machine" :
+			     "another machine");
+	return true;
+}
+
+static int enter(struct machine *m, struct cpu *cpu)
+{
+	struct cpu_priv *p = cpu_priv(cpu);
+
+	if (__atomic_exchange_n(&p->entered, 1, __ATOMIC_ACQUIRE))
+		return -EBUSY;
+	if (fiber_make_host(cpu)) {
+		__atomic_store_n(&p->entered, 0, __ATOMIC_RELEASE);
+		return -ENOMEM;
+	}
+	p->enter_depth = 1;
+	if (m->parallel)
+		parallel_take(cpu);
+	trap_enter_cpu(cpu);
+	fiber_enter_host(cpu);
+	return 0;
+}
+
 void machine_enter(struct machine *m)
 {
-	if (karc_cpu) {
-		if (karc_cpu->machine != m || karc_cpu->fiber != m->host)
-			karc_bug_msg(KARC_BUG_SITE(""), "machine_enter: this thread is in %s",
-				     karc_cpu->machine == m ? "a task of this machine" :
-				     "another machine");
-		m->enter_depth++;
-		return;
-	}
-	if (__atomic_exchange_n(&m->entered, 1, __ATOMIC_ACQUIRE))
+	if (nests(m))
+		cpu_priv(karc_cpu)->enter_depth++;
+	else if (enter(m, m->cpus[0]))
 		karc_bug_msg(KARC_BUG_SITE(""), "machine_enter: another host thread is in");
-	m->enter_depth = 1;
-	trap_enter_thread(m);
-	fiber_enter_host(m);
+}
+
+int machine_enter_cpu(struct machine *m, unsigned int cpu)
+{
+	if (cpu >= m->nr_cpus || (cpu && !m->parallel))
+		return -EINVAL;
+	if (!nests(m))
+		return enter(m, m->cpus[cpu]);
+	BUG_ON(karc_cpu->id != cpu);
+	cpu_priv(karc_cpu)->enter_depth++;
+	return 0;
 }
 
 void machine_leave(void)
 {
-	struct machine *m = this_machine();
+	struct cpu *cpu = karc_cpu;
+	struct cpu_priv *p;
 
-	BUG_ON(!m || karc_cpu->fiber != m->host || !m->enter_depth);
-	if (--m->enter_depth)
+	BUG_ON(!cpu || !(fiber_flags(cpu->fiber) & FIBER_HOST));
+	p = cpu_priv(cpu);
+	BUG_ON(!p->enter_depth);
+	if (--p->enter_depth)
 		return;
 	BUG_ON(!preemptible());
-	fiber_leave_host(m);
-	trap_leave_thread(m);
-	__atomic_store_n(&m->entered, 0, __ATOMIC_RELEASE);
+	fiber_leave_host(cpu);
+	trap_leave_cpu(cpu);
+	if (cpu->machine->parallel)
+		parallel_give_back(cpu);
+	__atomic_store_n(&p->entered, 0, __ATOMIC_RELEASE);
 }
 
 /* Is this host thread in @m already, as the host fiber or as a task? */
@@ -303,7 +360,7 @@ void machine_report_left(struct machine *m, const char *kind, const struct site 
 
 	if (!count)
 		return;
-	m->nr_left += count;
+	__atomic_fetch_add(&m->nr_left, count, __ATOMIC_RELAXED);
 	if (site)
 		report_line(m, LOGLEVEL_ERR, "left: %lu %s, %llu bytes, from %s:%u %s", count, kind,
 			    bytes, site->file, site->line, site->func);
@@ -358,9 +415,7 @@ static int check_config(const struct machine_config *config, const struct room *
 {
 	if (config->nr_cpus > MACHINE_MAX_CPUS)
 		return config_error(config, -EINVAL, "nr_cpus: 1 .. 64");
-	if (config->mode == MACHINE_PARALLEL)
-		return config_error(config, -ENOSYS, "mode: parallel mode is not built");
-	if (config->mode != MACHINE_DETERMINISTIC)
+	if (config->mode != MACHINE_DETERMINISTIC && config->mode != MACHINE_PARALLEL)
 		return config_error(config, -EINVAL, "mode: unknown");
 	if (!nr_rooms || nr_rooms > MACHINE_ROOMS_MAX || rooms[0] != &hw_room)
 		return config_error(config, -EINVAL, "rooms: hw first, each once");
@@ -385,13 +440,15 @@ static void fill_defaults(struct machine_config *config)
 		config->seed = SEED_DEFAULT;
 	if (!config->switch_every)
 		config->switch_every = SWITCH_EVERY_DEFAULT;
+	if (!config->silent_ms)
+		config->silent_ms = SILENT_MS_DEFAULT;
 	if (!config->console)
 		config->console = stderr;
 }
 
 static u64 log_clock(void *arg)
 {
-	return ((struct machine *)arg)->now_ns;
+	return clock_now(arg);
 }
 
 static int log_power_on(struct machine *m)
@@ -422,18 +479,26 @@ static int ground_up(struct machine *m)
 	err = physmem_init(m);
 	if (err)
 		return err;
+	err = parallel_init(m);
+	if (err)
+		return err;
 	err = fibers_init(m);
 	if (err)
 		return err;
-	return trap_init(m);
+	err = trap_init(m);
+	if (err)
+		return err;
+	return parallel_start(m);
 }
 
 /* Undoes ground_up(), also a part of it; the log stays for those who want to read it. */
 void machine_ground_down(struct machine *m)
 {
+	parallel_stop(m);
 	trap_exit(m);
 	percpu_exit(m);
 	fibers_exit(m);
+	parallel_exit(m);
 	physmem_exit(m);
 	cpus_exit(m);
 	machine_reset_once(m);
@@ -520,6 +585,8 @@ struct machine *machine_boot_rooms(const struct machine_config *config,
 	m->config = *config;
 	fill_defaults(&m->config);
 	m->nr_cpus = m->config.nr_cpus;
+	m->parallel = m->config.mode == MACHINE_PARALLEL;
+	m->boot_host_ns = parallel_host_ns();
 	m->next_expiry_ns = ~0ULL;
 	INIT_LIST_HEAD(&m->all_fibers);
 	rnd_seed(&m->rnd, m->config.seed);
@@ -545,7 +612,7 @@ unsigned long machine_power_off(struct machine *m)
 	machine_enter(m);
 	call_at_last(m, quiesce_entry, m, "what was postponed");
 	rooms_down(m);
-	m->enter_depth = 1;
+	cpu_priv(karc_cpu)->enter_depth = 1;
 	machine_leave();
 	machine_ground_down(m);
 	/* I3: a room that lost host memory shows here, below every more telling report. */

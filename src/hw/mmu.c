@@ -14,10 +14,18 @@
  *	   the entry that was read; an entry that changed meanwhile starts the walk again
  *	A walk that faults changes nothing. A fault also drops the page from the faulting CPU's TLB.
  *
+ * Hits
+ *	The inlined hit of mmu.h takes what the TLB says. With machine_config.check_tlb the TLB's
+ *	tags never match there; every hit comes here and is compared with a walk that changes
+ *	nothing. What differs goes to the hook of mmu_on_stale(), which knows whether a flush for it
+ *	is under way; if it is not, somebody forgot one, and the access is a BUG.
+ *
  * Invariants
  *	I1 a TLB entry is filled from a walk of the same CPU with no safe point in between, so that
  *	   a flush that follows a change of the tables finds what the walk has put there
  *	I2 the dirty bit is in memory before the store it announces
+ *	I3 there is no safe point between the look at the TLB and the end of the copy: a shootdown
+ *	   that waits for this CPU waits for both
  *
  * Worst case
  *	Four loads and four compare-and-exchanges; a restart needs another CPU's change of an entry.
@@ -53,6 +61,8 @@ struct walk {
 	u64 *slot[NR_LEVELS];
 	u64 entry[NR_LEVELS];
 	unsigned int nr;
+	const u64 *last;		/* the entry looked at last, present or not; NULL: none */
+	u64 last_entry;
 	phys_addr_t pa;
 	bool huge;
 };
@@ -92,6 +102,8 @@ static u32 walk_down(struct cpu *cpu, u64 va, struct walk *w, bool *fault)
 
 	w->nr = 0;
 	w->huge = false;
+	w->last = NULL;
+	w->last_entry = 0;
 	*fault = true;
 	if (!table)
 		return 0;
@@ -104,6 +116,8 @@ static u32 walk_down(struct cpu *cpu, u64 va, struct walk *w, bool *fault)
 			return PF_PROT | PF_RSVD;
 		slot += (va >> shift) & ((1u << INDEX_BITS) - 1);
 		entry = __atomic_load_n(slot, __ATOMIC_ACQUIRE);
+		w->last = slot;
+		w->last_entry = entry;
 		if (!(entry & HW_PTE_PRESENT))
 			return 0;
 		if (entry_reserved(entry, level))
@@ -206,7 +220,8 @@ static int translate(u64 va, enum mmu_access access, phys_addr_t *pa)
 		int err = walk(cpu, va, access, true, &w, &code);
 
 		if (!err) {
-			tlb_fill(cpu->tlb, va, w.pa, (enum tlb_kind)access, w.huge);
+			tlb_fill(cpu->tlb, va, w.pa, (enum tlb_kind)access, w.huge,
+				 w.last_entry);
 			*pa = w.pa;
 			return 0;
 		}
@@ -220,22 +235,128 @@ static int translate(u64 va, enum mmu_access access, phys_addr_t *pa)
 		MMU_MAX_RETRIES, (unsigned long long)va, code);
 }
 
+/* ---- moving bytes ---- */
+
+#if KARC_VARIANT == KARC_VARIANT_TSAN
+/* The simulated program's races are not ours: ThreadSanitizer does not look in here. */
+#define COPY_ATTRIBUTES	noinline __no_sanitize_thread
+#else
+#define COPY_ATTRIBUTES
+#endif
+
+/* In words where both the place and the size allow it: each is moved at once. */
+#define COPY_AS(type) do {							\
+	type karc_word_;							\
+	if (write) {								\
+		__builtin_memcpy(&karc_word_, buf, sizeof(type));		\
+		__atomic_store_n((type *)host, karc_word_, __ATOMIC_RELAXED);	\
+	} else {								\
+		karc_word_ = __atomic_load_n((type *)host, __ATOMIC_RELAXED);	\
+		__builtin_memcpy(buf, &karc_word_, sizeof(type));		\
+	}									\
+} while (0)
+
+/* A buffer of the caller's: it may have any alignment. */
+static COPY_ATTRIBUTES void copy_words(char *host, char *buf, u64 bytes, bool write)
+{
+	while (bytes) {
+		u64 step = 1;
+
+		if (bytes >= 8 && (u64)host % 8 == 0) {
+			COPY_AS(u64);
+			step = 8;
+		} else if (bytes >= 4 && (u64)host % 4 == 0) {
+			COPY_AS(u32);
+			step = 4;
+		} else if (bytes >= 2 && (u64)host % 2 == 0) {
+			COPY_AS(u16);
+			step = 2;
+		} else {
+			COPY_AS(u8);
+		}
+		host += step;
+		buf += step;
+		bytes -= step;
+	}
+}
+
+void mmu_copy_slow(char *host, void *buf, u64 bytes, bool write)
+{
+	if (KARC_VARIANT == KARC_VARIANT_TSAN || bytes <= 8)
+		copy_words(host, buf, bytes, write);
+	else if (write)
+		memcpy(host, buf, bytes);
+	else
+		memcpy(buf, host, bytes);
+}
+
 /* Move bytes between @buf and the frame; HIGHMEM has no direct map and takes the long way. */
 static void copy_frame(struct cpu *cpu, phys_addr_t pa, void *buf, u64 bytes,
 		       enum mmu_access access)
 {
 	if (!buf)
 		return;
-	if (pa >= cpu->direct_map_bytes) {
-		if (access == MMU_WRITE)
-			physmem_write(cpu->machine, pa, buf, bytes);
-		else
-			physmem_read(cpu->machine, pa, buf, bytes);
-	} else if (access == MMU_WRITE) {
-		memcpy(cpu->arena + pa, buf, bytes);
-	} else {
-		memcpy(buf, cpu->arena + pa, bytes);
-	}
+	if (pa < cpu->direct_map_bytes)
+		mmu_copy_slow(cpu->arena + pa, buf, bytes, access == MMU_WRITE);
+	else if (access == MMU_WRITE)
+		physmem_write(cpu->machine, pa, buf, bytes);
+	else
+		physmem_read(cpu->machine, pa, buf, bytes);
+}
+
+/* ---- hits that are checked: machine_config.check_tlb ---- */
+
+static const char *const access_names[] = { "read", "write", "execute" };
+
+/*
+ * Is what the TLB says still what the tables say? There is no safe point between the hit, this,
+ * and the use of the frame: a flush by cross-CPU call waits, so that who changed the entry is
+ * still in the middle of it if a flush is on its way.
+ */
+static void check_hit(struct cpu *cpu, const struct tlb_entry *e, u64 va, enum mmu_access access)
+{
+	struct mmu_stale stale = { .cpu = cpu, .va = va, .access = access };
+	const char *wrong = "it was not flushed";
+	struct walk w;
+	bool fault;
+
+	walk_down(cpu, va, &w, &fault);
+	if (!fault && walk_allows(&w, access, true) && w.pa - va % TLB_PAGE_BYTES == e->pa)
+		return;
+	stale.cached = cpu->tlb->leaf[e - cpu->tlb->entry];
+	stale.now = w.last_entry;
+	stale.slot = w.last;
+	stale.pa = e->pa + va % TLB_PAGE_BYTES;
+	if (cpu->machine->stale_hook)
+		wrong = cpu->machine->stale_hook(&stale);
+	if (!wrong)
+		return;
+	BUG_MSG("stale TLB entry: CPU %u, %s at 0x%llx, cached 0x%llx, in memory 0x%llx: %s",
+		cpu->id, access_names[access], va, stale.cached, stale.now, wrong);
+}
+
+void mmu_on_stale(struct machine *m, mmu_stale_t fn)
+{
+	m->stale_hook = fn;
+}
+
+/* mmu_access_user_hit() with a look at the tables. */
+static bool checked_hit(struct cpu *cpu, u64 va, void *buf, u64 bytes, enum mmu_access access)
+{
+	struct tlb *tlb = cpu->tlb;
+	struct tlb_entry *e = tlb_slot(tlb, va);
+	u64 offset = va % TLB_PAGE_BYTES;
+
+	if (e->tag[access] != tlb_tag(tlb, va) || bytes > TLB_PAGE_BYTES - offset ||
+	    e->pa >= cpu->direct_map_bytes)
+		return false;
+	if (READ_ONCE(cpu->pending) ||
+	    tlb->hits % MMU_HITS_PER_SAFEPOINT == MMU_HITS_PER_SAFEPOINT - 1)
+		return false;
+	check_hit(cpu, e, va, access);
+	tlb->hits++;
+	copy_frame(cpu, e->pa + offset, buf, bytes, access);
+	return true;
 }
 
 /* One access inside one page. */
@@ -247,6 +368,8 @@ static int access_page(u64 va, void *buf, u64 bytes, enum mmu_access access)
 	int err;
 
 	if (e->tag[access] == tlb_tag(tlb, va)) {
+		if (unlikely(tlb->leaf))
+			check_hit(this_cpu(), e, va, access);
 		tlb->hits++;
 		pa = e->pa + va % TLB_PAGE_BYTES;
 	} else {
@@ -263,6 +386,8 @@ int mmu_access_user_slow(u64 va, void *buf, u64 bytes, enum mmu_access access)
 {
 	char *p = buf;
 
+	if (this_cpu()->tlb->leaf && checked_hit(this_cpu(), va, buf, bytes, access))
+		return 0;
 	hw_safepoint();
 	while (bytes) {
 		u64 part = TLB_PAGE_BYTES - va % TLB_PAGE_BYTES;

@@ -159,7 +159,7 @@ static void bad_unlock(const struct mutex *lock, u64 owner)
 {
 	const struct fiber *f = (const struct fiber *)(unsigned long)(owner & ~MUTEX_WAITERS);
 #ifdef KARC_DEBUG
-	const struct site *site = lock->site;
+	const struct site *site = READ_ONCE(lock->site);
 #else
 	const struct site *site = NULL;
 

@@ -13,7 +13,13 @@
  * Invariants
  *	I1 images do not overlap
  *	I2 a copy has the template's offset in a page, so every alignment up to a page holds
- *	I3 cpu->percpu_image names an image of the table or is NULL
+ *	I3 cpu->percpu_image names an image of the table or is NULL; the CPU itself changes it, and
+ *	   whoever drops the image, which nobody uses then
+ *
+ * Locking
+ *	machine->images_lock, a lock among host threads: the table, and what the CPUs remember. The
+ *	usual access takes none. Another CPU's copy is looked up in the table, because what that CPU
+ *	remembers changes under the reader.
  *
  * Worst case
  *	A program that alternates between the variables of several DSOs searches the table, at most
@@ -68,23 +74,34 @@ void *percpu_static(struct cpu *cpu, const volatile void *template_, const char 
 {
 	struct machine *m = cpu->machine;
 	const char *address = (const char *)template_;
-	struct percpu_image *image = find_image(m, address);
+	struct percpu_image *image;
+	unsigned long copy = 0;
 
+	host_lock(&m->images_lock);
+	image = find_image(m, address);
 	if (!image && start && address >= start && address < stop)
 		image = add_image(m, start, stop);
-	if (!image)
+	if (image) {
+		long delta = image->delta + (long)(cpu->id * image->stride);
+
+		copy = (unsigned long)address + (unsigned long)delta;
+		if (cpu == karc_cpu) {
+			WRITE_ONCE(cpu->percpu_image, image->start);
+			cpu->percpu_delta = delta;
+		}
+	}
+	host_unlock(&m->images_lock);
+	if (!copy)
 		karc_bug_msg(KARC_BUG_SITE(""), "no per-CPU variable, or of an object that has "
 			     "not used its own on this machine, or no memory: %p", address);
-	cpu->percpu_image = image->start;
-	cpu->percpu_delta = image->delta + (long)(cpu->id * image->stride);
-	return (void *)((unsigned long)address + (unsigned long)cpu->percpu_delta);
+	return (void *)copy;
 }
 
 static void drop_image(struct machine *m, struct percpu_image *image)
 {
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
-		if (m->cpus[i] && m->cpus[i]->percpu_image == image->start)
-			m->cpus[i]->percpu_image = NULL;
+		if (m->cpus[i] && READ_ONCE(m->cpus[i]->percpu_image) == image->start)
+			WRITE_ONCE(m->cpus[i]->percpu_image, NULL);
 	}
 	hostmem_unmap(&m->hostmem, image->block, image->block_bytes);
 	*image = m->images[--m->nr_images];
@@ -92,10 +109,13 @@ static void drop_image(struct machine *m, struct percpu_image *image)
 
 void percpu_forget(struct machine *m, const void *address)
 {
-	struct percpu_image *image = find_image(m, address);
+	struct percpu_image *image;
 
+	host_lock(&m->images_lock);
+	image = find_image(m, address);
 	if (image)
 		drop_image(m, image);
+	host_unlock(&m->images_lock);
 }
 
 void percpu_exit(struct machine *m)

@@ -41,6 +41,7 @@
 #include <karc/hw/physmem.h>
 #include "bugmsg.h"
 #include "internal.h"
+#include "topology.h"
 
 #define ARENA_ALIGN		(4ULL << 20)	/* the buddy allocator's largest block */
 #define ARENA_BYTES_DEFAULT	(16ULL << 30)
@@ -60,6 +61,7 @@
 
 #define NR_BOUNDARIES		4
 #define NR_PC_BANKS		3
+#define NR_NODE_BANKS		(NR_PC_BANKS + PHYSMEM_MAX_NODES - 1)
 
 struct physmem_range {
 	char *start;
@@ -76,6 +78,7 @@ struct physmem {
 	unsigned long max_pfn;
 	unsigned long nr_frames;
 	struct physmem_range window[WINDOW_NR];
+	struct topology topology;
 	unsigned int nr_banks;
 	struct machine_bank bank[];
 };
@@ -236,13 +239,61 @@ static unsigned int cut_banks(const struct machine_bank *bank, unsigned int nr,
 	return nr_out;
 }
 
+/* The banks of a config without any: a PC's map, divided among the nodes. */
+static int plan_banks(struct machine *m, struct machine_bank bank[NR_NODE_BANKS],
+		      unsigned int *nr)
+{
+	const struct machine_config *c = machine_config(m);
+	u64 bytes = c->mem_bytes ? c->mem_bytes : MACHINE_MEM_DEFAULT;
+	unsigned int nr_nodes = c->nr_nodes ? c->nr_nodes : 1;
+	struct machine_bank pc[NR_PC_BANKS];
+
+	if (bytes % PAGE_SIZE || bytes > 1ULL << (PHYSMEM_ADDR_BITS - 1)) {
+		config_error(m, "mem_bytes: %llu is not a whole number of pages below 2^%u",
+			     (unsigned long long)bytes, PHYSMEM_ADDR_BITS - 1);
+		return -EINVAL;
+	}
+	if (bytes < topology_bytes_needed(nr_nodes)) {
+		config_error(m, "nr_nodes: %u nodes need at least %llu MiB, mem_bytes is %llu",
+			     nr_nodes, topology_bytes_needed(nr_nodes) >> 20, bytes);
+		return -EINVAL;
+	}
+	*nr = topology_split(pc, pc_banks(bytes, pc), bytes, nr_nodes, bank);
+	return 0;
+}
+
+/* The nodes that the banks name; with nr_nodes given they must be those and no others. */
+static int check_nodes(struct machine *m, const struct machine_bank *bank, unsigned int nr,
+		       unsigned long *mask)
+{
+	unsigned int wanted = machine_config(m)->nr_nodes;
+	int err = 0;
+
+	for (unsigned int i = 0; i < nr; i++) {
+		*mask |= 1UL << bank[i].node;
+		if (wanted && bank[i].node >= wanted) {
+			config_error(m, "banks[%u]: node %u, but nr_nodes is %u", i, bank[i].node,
+				     wanted);
+			err = -EINVAL;
+		}
+	}
+	for (unsigned int node = 0; node < wanted; node++) {
+		if (*mask >> node & 1)
+			continue;
+		config_error(m, "nr_nodes: node %u of %u has no memory", node, wanted);
+		err = -EINVAL;
+	}
+	return err;
+}
+
 /* Check the config and make the physmem with its banks; no host mapping yet. */
 static int physmem_plan(struct machine *m, struct physmem **result)
 {
 	const struct machine_config *c = machine_config(m);
-	struct machine_bank pc[NR_PC_BANKS];
+	struct machine_bank planned[NR_NODE_BANKS];
 	const struct machine_bank *bank = c->banks;
 	unsigned int nr = c->nr_banks, nr_cut;
+	unsigned long node_mask = 0;
 	u64 boundary[NR_BOUNDARIES];
 	struct physmem *pm;
 	int err;
@@ -255,18 +306,20 @@ static int physmem_plan(struct machine *m, struct physmem **result)
 		config_error(m, "banks: %u of them at %p", nr, (const void *)bank);
 		return -EINVAL;
 	}
+	if (c->nr_nodes > PHYSMEM_MAX_NODES) {
+		config_error(m, "nr_nodes: %u, but a machine has 1 .. %u", c->nr_nodes,
+			     PHYSMEM_MAX_NODES);
+		return -EINVAL;
+	}
 	if (!nr) {
-		u64 bytes = c->mem_bytes ? c->mem_bytes : MACHINE_MEM_DEFAULT;
-
-		if (bytes % PAGE_SIZE || bytes > 1ULL << (PHYSMEM_ADDR_BITS - 1)) {
-			config_error(m, "mem_bytes: %llu is not a whole number of pages below 2^%u",
-				     (unsigned long long)bytes, PHYSMEM_ADDR_BITS - 1);
-			return -EINVAL;
-		}
-		nr = pc_banks(bytes, pc);
-		bank = pc;
+		err = plan_banks(m, planned, &nr);
+		if (err)
+			return err;
+		bank = planned;
 	}
 	err = check_banks(m, bank, nr);
+	if (!err)
+		err = check_nodes(m, bank, nr, &node_mask);
 	if (!err)
 		err = check_zones(m, boundary[0], boundary[1], bank[0].start);
 	if (err)
@@ -277,6 +330,7 @@ static int physmem_plan(struct machine *m, struct physmem **result)
 	if (!pm)
 		return -ENOMEM;
 	pm->memfd = -1;
+	pm->topology.node_mask = node_mask;
 	pm->nr_banks = cut_banks(bank, nr, boundary, pm->bank);
 	for (unsigned int i = 0; i < nr_cut; i++)
 		pm->nr_frames += pm->bank[i].size >> PAGE_SHIFT;
@@ -436,6 +490,7 @@ int physmem_init(struct machine *m)
 		m->cpus[i]->direct_map_bytes = pm->direct_map_bytes;
 		m->cpus[i]->memmap = pm->memmap;
 	}
+	topology_place_cpus(m, &pm->topology);
 	return 0;
 }
 
@@ -444,6 +499,11 @@ void physmem_exit(struct machine *m)
 	if (m->physmem)
 		physmem_free(m, m->physmem);
 	m->physmem = NULL;
+}
+
+const struct topology *physmem_topology(const struct machine *m)
+{
+	return &m->physmem->topology;
 }
 
 unsigned long physmem_max_pfn(const struct machine *m)

@@ -12,6 +12,11 @@
  *	I1 no frame outside the stack is read, and frames go upwards, so a walk ends
  *	I2 a BUG in the middle of a report does not report again; it only ends the task, and the
  *	   report that it cut short with it: the next one is printed again
+ *	I3 the lines of a report stand together: one CPU of a machine reports at a time
+ *
+ * Locking
+ *	m->reporter: the CPU that reports. Who holds it waits for nobody and passes no safe point,
+ *	so the others wait for it with interrupts as they are, and no order of locks matters.
  *
  * Unlike Linux
  *	A BUG in interrupt context ends the task that was interrupted; the machine goes on.
@@ -48,6 +53,35 @@ void report_line(struct machine *m, int level, const char *fmt, ...)
 	text[length] = '\n';
 	text[length + 1] = '\0';
 	karc_log_write(&m->log, level, text);
+}
+
+/* ---- one report at a time: I3 ---- */
+
+bool report_begin(struct machine *m)
+{
+	while (!host_try_lock(&m->reporter)) {
+		if (host_lock_is_mine(&m->reporter))
+			return false;
+		/* One host thread plays all CPUs: whoever is there will not go on meanwhile. */
+		if (m->config.mode != MACHINE_PARALLEL)
+			return true;
+		sched_yield();
+	}
+	return true;
+}
+
+void report_end(struct machine *m)
+{
+	host_unlock(&m->reporter);
+}
+
+/* The fiber ends wherever it is: in the middle of a report, or in a listener's function. */
+void report_abandon(struct machine *m)
+{
+	if (host_lock_is_mine(&m->reporter))
+		host_unlock(&m->reporter);
+	if (host_lock_is_mine(&m->trace_lock))
+		host_unlock(&m->trace_lock);
 }
 
 /* ---- call traces ---- */
@@ -190,7 +224,7 @@ noinline void report_trace_here(struct machine *m, int level)
 	u64 fp = (u64)__builtin_frame_address(0);
 	u64 low, high;
 
-	stack_bounds(m->running, fp, &low, &high);
+	stack_bounds(karc_cpu ? karc_cpu->fiber : NULL, fp, &low, &high);
 	trace_print(m, level, trace, trace_collect(fp, low, high, trace, CALL_TRACE_MAX));
 }
 
@@ -200,7 +234,7 @@ void trace_print_fiber(struct machine *m, int level, struct fiber *f)
 	void *trace[CALL_TRACE_MAX];
 	u64 low, high;
 
-	if (f == m->running) {
+	if (karc_cpu && f == karc_cpu->fiber) {
 		report_trace_here(m, level);
 		return;
 	}
@@ -215,11 +249,15 @@ void trace_print_fiber(struct machine *m, int level, struct fiber *f)
 void dump_stack(void)
 {
 	struct machine *m = this_machine();
+	bool outermost;
 
 	if (!m)
 		return;
+	outermost = report_begin(m);
 	report_where(m, LOGLEVEL_WARNING);
 	report_trace_here(m, LOGLEVEL_WARNING);
+	if (outermost)
+		report_end(m);
 }
 
 void report_where(struct machine *m, int level)
@@ -249,7 +287,9 @@ bool karc_once_hook(const void *key)
 void karc_warn_hook(const struct bug_site *where, const char *msg)
 {
 	const struct site *site = &where->site;
+	unsigned long nr;
 	struct machine *m;
+	bool outermost;
 
 	if (!karc_cpu) {
 		fprintf(stderr, "WARNING: at %s:%u %s: %s\n", site->file, site->line, site->func,
@@ -257,7 +297,8 @@ void karc_warn_hook(const struct bug_site *where, const char *msg)
 		return;
 	}
 	m = karc_cpu->machine;
-	m->counters.warnings++;
+	nr = machine_count(&m->counters.warnings);
+	outermost = report_begin(m);
 	report_line(m, LOGLEVEL_WARNING, "------------[ cut here ]------------");
 	if (*msg)
 		report_line(m, LOGLEVEL_WARNING, "%s", msg);
@@ -266,8 +307,9 @@ void karc_warn_hook(const struct bug_site *where, const char *msg)
 		    *msg ? "" : " (", *msg ? "" : where->text, *msg ? "" : ")");
 	report_where(m, LOGLEVEL_WARNING);
 	report_trace_here(m, LOGLEVEL_WARNING);
-	report_line(m, LOGLEVEL_WARNING, "---[ end trace %016llx ]---",
-		    (u64)m->counters.warnings);
+	report_line(m, LOGLEVEL_WARNING, "---[ end trace %016llx ]---", (u64)nr);
+	if (outermost)
+		report_end(m);
 }
 
 /* Outside a machine, or in the host fiber: nobody is left to go on. */
@@ -294,18 +336,17 @@ void karc_bug_hook(const struct bug_site *where, const char *msg)
 		snprintf(line, sizeof(line), "kernel BUG at %s:%u!", site->file, site->line);
 	if (!m)
 		die_on_host(NULL, line);
-	if (!m->reporting) {
-		m->reporting = true;
-		m->counters.bugs++;
+	if (report_begin(m)) {
+		unsigned long nr = machine_count(&m->counters.bugs);
+
 		report_line(m, LOGLEVEL_EMERG, "------------[ cut here ]------------");
 		report_line(m, LOGLEVEL_EMERG, "%s", line);
 		report_where(m, LOGLEVEL_EMERG);
 		report_trace_here(m, LOGLEVEL_EMERG);
-		report_line(m, LOGLEVEL_EMERG, "---[ end trace %016llx ]---",
-			    (u64)m->counters.bugs);
-		m->reporting = false;
+		report_line(m, LOGLEVEL_EMERG, "---[ end trace %016llx ]---", (u64)nr);
+		report_end(m);
 	}
-	if (karc_cpu->fiber == m->host)
+	if (fiber_flags(karc_cpu->fiber) & FIBER_HOST)
 		die_on_host(m, line);
 	fiber_end(MACHINE_BUG, 0, line);
 }

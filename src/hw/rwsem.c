@@ -248,7 +248,7 @@ static void check_writer(const struct rw_semaphore *sem, const char *what)
 {
 	const struct fiber *writer = READ_ONCE(sem->writer);
 #ifdef KARC_DEBUG
-	const struct site *site = sem->site;
+	const struct site *site = READ_ONCE(sem->site);
 #else
 	const struct site *site = NULL;
 #endif

@@ -8,9 +8,10 @@
  *	itself. That is a BUG in every build; debug builds know the sites too.
  *
  * Worst case
- *	A waiter spins through cpu_relax(), which lets the other CPUs run in deterministic mode and
- *	reports the machine as stuck when nothing moves any more. There is no queue: under a seeded
- *	scheduler each waiter's chance is fair, and with host threads a critical section is short.
+ *	A waiter spins through cpu_relax(), which lets the other CPUs run in deterministic mode,
+ *	gives way on the host in parallel mode, and reports a machine on which nothing moves any
+ *	more. There is no queue: under a seeded scheduler each waiter's chance is fair; with host
+ *	threads a queue would hand the lock to threads that the host has put aside.
  *
  * Unlike Linux
  *	spin_lock_irqsave() spins with interrupts off. rwlock_t prefers readers.
@@ -23,7 +24,7 @@
 #define SITE_ARGS(site) (site) ? (site)->file : "?", (site) ? (site)->line : 0
 
 #ifdef KARC_DEBUG
-#define taken_at(lock) ((lock)->site)
+#define taken_at(lock) READ_ONCE((lock)->site)	/* whoever holds it may write it */
 #else
 #define taken_at(lock) ((const struct site *)NULL)
 #endif
@@ -39,7 +40,8 @@ void spin_lock_slow(spinlock_t *lock, const struct site *site)
 				SITE_ARGS(site), SITE_ARGS(held));
 		}
 		cpu_relax();
-	} while (!karc_spin_try(lock));
+		/* Look first: a failed exchange takes the cache line from who holds the lock. */
+	} while (READ_ONCE(lock->owner) || !karc_spin_try(lock));
 }
 
 static void check_own_write(const rwlock_t *lock, const struct site *site)
@@ -73,14 +75,16 @@ void write_lock_slow(rwlock_t *lock, const struct site *site)
 void spin_check_unlock(const spinlock_t *lock)
 {
 	u32 owner = READ_ONCE(lock->owner);
+	const struct site *site;
 
 	if (owner == karc_lock_self())
 		return;
 	if (!owner)
 		BUG_MSG("unlock: CPU %u releases a spinlock that nobody holds",
 			smp_processor_id());
+	site = taken_at(lock);
 	BUG_MSG("unlock: CPU %u releases a spinlock that CPU %u took at " SITE_FMT,
-		smp_processor_id(), owner - 1, SITE_ARGS(lock->site));
+		smp_processor_id(), owner - 1, SITE_ARGS(site));
 }
 
 void read_check_unlock(const rwlock_t *lock)

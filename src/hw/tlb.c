@@ -12,13 +12,14 @@
  *	I1 a tag that matches was put there by a walk since the last flush of its page, and the
  *	   walk allowed that kind of access; a write tag implies that the entry's dirty bit was set
  *	I2 all matching tags of an entry speak of the same page and the same frame
- *	I3 the generation is never 0, so a zero tag matches nothing
+ *	I3 the generation is never 0, so a zero tag matches nothing; nor TLB_GEN_NEVER, with which
+ *	   the inlined hit compares while hits are checked, so that all of them come to mmu.c
  *
  * Locking
  *	A TLB is used and flushed by its own CPU only; others send an IPI.
  *
  * Worst case
- *	The generation has 12 bits; one flush in 4095 clears 32 KiB.
+ *	The generation has 12 bits; one flush in 4094 clears 32 KiB.
  *
  * Unlike hardware
  *	No global pages (a new CR3 forgets them too), no PCID. A large leaf is cached in fragments
@@ -42,11 +43,17 @@ int tlb_init_cpu(struct cpu *cpu)
 	if (!cpu->tlb)
 		return -ENOMEM;
 	cpu->tlb->gen = 1;
-	return 0;
+	cpu->tlb->fast_gen = 1;
+	if (!cpu->machine->config.check_tlb)
+		return 0;
+	cpu->tlb->leaf = hostmem_zalloc(&cpu->machine->hostmem, TLB_ENTRIES * sizeof(u64));
+	cpu->tlb->fast_gen = TLB_GEN_NEVER;
+	return cpu->tlb->leaf ? 0 : -ENOMEM;
 }
 
 void tlb_exit_cpu(struct cpu *cpu)
 {
+	hostmem_free(&cpu->machine->hostmem, cpu->tlb->leaf);
 	hostmem_free(&cpu->machine->hostmem, cpu->tlb);
 	cpu->tlb = NULL;
 }
@@ -56,10 +63,25 @@ void tlb_flush_all(struct tlb *tlb)
 	tlb->flushes++;
 	tlb->has_huge = false;
 	tlb->gen++;
-	if (tlb->gen < TLB_PAGE_BYTES)
-		return;
-	memset(tlb->entry, 0, sizeof(tlb->entry));
-	tlb->gen = 1;
+	if (tlb->gen == TLB_GEN_NEVER) {
+		memset(tlb->entry, 0, sizeof(tlb->entry));
+		tlb->gen = 1;
+	}
+	if (!tlb->leaf)
+		tlb->fast_gen = tlb->gen;
+}
+
+void tlb_lose_flushes(struct cpu *cpu, unsigned int nr)
+{
+	cpu->tlb->nr_lose = nr;
+}
+
+static bool is_lost(struct tlb *tlb)
+{
+	if (likely(!tlb->nr_lose))
+		return false;
+	tlb->nr_lose--;
+	return true;
 }
 
 /* Is the entry's page the one of @va, under any generation? */
@@ -80,6 +102,8 @@ void tlb_drop(struct tlb *tlb, u64 va)
 
 static void flush_page(struct tlb *tlb, u64 va)
 {
+	if (is_lost(tlb))
+		return;
 	if (tlb->has_huge) {
 		tlb_flush_all(tlb);
 		return;
@@ -90,7 +114,8 @@ static void flush_page(struct tlb *tlb, u64 va)
 
 void tlb_flush_all_local(void)
 {
-	tlb_flush_all(this_cpu()->tlb);
+	if (!is_lost(this_cpu()->tlb))
+		tlb_flush_all(this_cpu()->tlb);
 }
 
 void tlb_flush_page_local(u64 va)
@@ -103,7 +128,7 @@ void tlb_flush_range_local(u64 start, u64 end)
 	struct tlb *tlb = this_cpu()->tlb;
 	u64 va = start & ~(TLB_PAGE_BYTES - 1);
 
-	if (start >= end)
+	if (start >= end || is_lost(tlb))
 		return;
 	if (tlb->has_huge || (end - va) / TLB_PAGE_BYTES >= TLB_RANGE_PAGES_MAX) {
 		tlb_flush_all(tlb);
@@ -117,22 +142,23 @@ void tlb_flush_range_local(u64 start, u64 end)
 	tlb->flushes++;
 }
 
-struct tlb_stats tlb_stats(struct cpu *cpu)
+/* The CPU goes on counting and filling meanwhile: these tell how it is just now. */
+__no_sanitize_thread struct tlb_stats tlb_stats(struct cpu *cpu)
 {
 	return (struct tlb_stats){ cpu->tlb->hits, cpu->tlb->misses, cpu->tlb->flushes };
 }
 
-bool tlb_holds(struct cpu *cpu, u64 va, bool for_write)
+__no_sanitize_thread bool tlb_holds(struct cpu *cpu, u64 va, bool for_write)
 {
-	const struct tlb_entry *e = tlb_slot(cpu->tlb, va);
-	u64 tag = tlb_tag(cpu->tlb, va);
+	const struct tlb_entry *e = &cpu->tlb->entry[(va >> TLB_PAGE_SHIFT) % TLB_ENTRIES];
+	u64 tag = (va & ~(TLB_PAGE_BYTES - 1)) | cpu->tlb->gen;
 
 	if (for_write)
 		return e->tag[TLB_WRITE] == tag;
 	return e->tag[TLB_READ] == tag || e->tag[TLB_EXEC] == tag;
 }
 
-void tlb_fill(struct tlb *tlb, u64 va, phys_addr_t pa, enum tlb_kind kind, bool huge)
+void tlb_fill(struct tlb *tlb, u64 va, phys_addr_t pa, enum tlb_kind kind, bool huge, u64 leaf)
 {
 	struct tlb_entry *e = tlb_slot(tlb, va);
 	u64 tag = tlb_tag(tlb, va);
@@ -146,4 +172,6 @@ void tlb_fill(struct tlb *tlb, u64 va, phys_addr_t pa, enum tlb_kind kind, bool 
 		e->tag[TLB_READ] = tag;		/* whatever is writable is readable on x86 */
 	if (huge)
 		tlb->has_huge = true;
+	if (tlb->leaf)
+		tlb->leaf[e - tlb->entry] = leaf;
 }

@@ -4,7 +4,7 @@
  *
  * What it is
  *	A signal handler on an alternate stack. When the faulting thread is on a fiber's stack, the
- *	handler notes registers and callers in the machine, points the saved program counter at
+ *	handler notes registers and callers in the CPU, points the saved program counter at
  *	trampoline(), and returns; the trampoline then runs as ordinary code on the fiber's stack,
  *	prints the Oops and ends the fiber. When the stack itself ran into its guard, the trampoline
  *	starts at the stack's top again: nothing returns into the frames it overwrites. Nothing
@@ -12,10 +12,14 @@
  *
  * Objects
  *	host process -> struct trap_process (who handled the signals before; how many machines)
- *	struct machine -> struct trap_record (one fault under way), alternate stack
+ *	struct cpu_priv -> struct trap_record (one fault under way), alternate stack of the host
+ *	thread that plays the CPU
  *
  * Locking
- *	trap_process.lock, a host spin lock; the handler itself reads ->before only.
+ *	trap_process.lock, a host spin lock that is taken with all signals of the thread blocked:
+ *	a fault inside would come back to it. The handler itself takes no lock; it reads ->before,
+ *	whose entries change only while the signal they are about is not ours. Everything else
+ *	belongs to the thread that plays the CPU.
  *
  * Unlike the rest of karc
  *	Signal dispositions belong to the host process, so their record does: trap_process is the
@@ -26,6 +30,8 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,25 +179,24 @@ static void describe_fault(const struct trap_record *r, char *buf, size_t size)
 static void trampoline(void)
 {
 	struct machine *m = karc_cpu->machine;
-	struct trap_record r = m->trap;
+	struct trap_record *noted = cpu_priv(karc_cpu)->trap;
+	struct trap_record r = *noted;
 	char line[sizeof_field(struct machine_result, message)];
+	unsigned long nr;
 
-	m->trap.busy = false;
+	noted->busy = false;
 	describe_fault(&r, line, sizeof(line));
-	m->counters.oopses++;
-	if (!m->reporting) {
-		m->reporting = true;
+	nr = machine_count(&m->counters.oopses);
+	if (report_begin(m)) {
 		report_line(m, LOGLEVEL_EMERG, "%s", line);
 		report_line(m, LOGLEVEL_EMERG, "#PF: %s access, signal %d, code %d",
 			    r.write ? "write" : "read or execute", r.sig, r.code);
-		report_line(m, LOGLEVEL_EMERG, "Oops: %04x [#%lu]", r.write ? 2 : 0,
-			    m->counters.oopses);
+		report_line(m, LOGLEVEL_EMERG, "Oops: %04x [#%lu]", r.write ? 2 : 0, nr);
 		report_where(m, LOGLEVEL_EMERG);
 		print_registers(m, &r);
 		trace_print(m, LOGLEVEL_EMERG, r.trace, r.nr_trace);
-		report_line(m, LOGLEVEL_EMERG, "---[ end trace %016llx ]---",
-			    (u64)m->counters.oopses);
-		m->reporting = false;
+		report_line(m, LOGLEVEL_EMERG, "---[ end trace %016llx ]---", (u64)nr);
+		report_end(m);
 	}
 	fiber_end(MACHINE_OOPS, 0, line);
 }
@@ -199,10 +204,11 @@ static void trampoline(void)
 /* ---- the handler ---- */
 
 /* Take the fault over if a fiber raised it; everything the report needs is noted here. */
-static bool take_over(struct machine *m, struct fiber *f, int sig, const siginfo_t *info,
+static bool take_over(struct cpu *cpu, struct fiber *f, int sig, const siginfo_t *info,
 		      ucontext_t *uc)
 {
-	struct trap_record *r = &m->trap;
+	struct trap_record *r = cpu_priv(cpu)->trap;
+	struct machine *m = cpu->machine;
 	u64 low = (u64)f->stack, high = low + f->stack_bytes;
 
 	read_registers(r, uc);
@@ -255,26 +261,32 @@ static void trap_handler(int sig, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
 	struct cpu *cpu = karc_cpu;
-	struct fiber *f = cpu ? cpu->machine->running : NULL;
+	struct fiber *f = cpu ? cpu->fiber : NULL;
 
 	/* A signal that was sent (si_code <= 0) is no fault; a host fiber's fault is the host's. */
-	if (!TRAP_REGISTERS || !f || !f->stack || info->si_code <= 0 || cpu->machine->trap.busy ||
-	    !take_over(cpu->machine, f, sig, info, context))
+	if (!TRAP_REGISTERS || !f || !f->stack || info->si_code <= 0 ||
+	    cpu_priv(cpu)->trap->busy || !take_over(cpu, f, sig, info, context))
 		chain(sig, info, context);
 	errno = saved_errno;
 }
 
 /* ---- installing ---- */
 
-static void trap_lock(void)
+/* Signals are off meanwhile: a handler of the host's program might boot or enter a machine. */
+static void trap_lock(sigset_t *before)
 {
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, before);
 	while (__atomic_exchange_n(&trap_process.lock, 1, __ATOMIC_ACQUIRE))
-		;	/* held for a few system calls */
+		sched_yield();	/* held for a few system calls */
 }
 
-static void trap_unlock(void)
+static void trap_unlock(const sigset_t *before)
 {
 	__atomic_store_n(&trap_process.lock, 0, __ATOMIC_RELEASE);
+	pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
 static bool is_ours(const struct sigaction *action)
@@ -300,16 +312,20 @@ static void arm_locked(void)
 
 int trap_install(void)
 {
-	trap_lock();
+	sigset_t mask;
+
+	trap_lock(&mask);
 	trap_process.users++;
 	arm_locked();
-	trap_unlock();
+	trap_unlock(&mask);
 	return 0;
 }
 
 void trap_remove(void)
 {
-	trap_lock();
+	sigset_t mask;
+
+	trap_lock(&mask);
 	if (!--trap_process.users) {
 		for (unsigned int i = 0; i < NR_TRAP_SIGNALS; i++) {
 			struct sigaction now;
@@ -318,15 +334,31 @@ void trap_remove(void)
 				sigaction(trap_signals[i], &trap_process.before[i], NULL);
 		}
 	}
-	trap_unlock();
+	trap_unlock(&mask);
+}
+
+/* Nobody has replaced them; asked without the lock, since a machine that is up keeps them. */
+static bool all_armed(void)
+{
+	struct sigaction now;
+
+	for (unsigned int i = 0; i < NR_TRAP_SIGNALS; i++) {
+		if (sigaction(trap_signals[i], NULL, &now) || !is_ours(&now))
+			return false;
+	}
+	return true;
 }
 
 void trap_rearm(void)
 {
-	trap_lock();
+	sigset_t mask;
+
+	if (all_armed())
+		return;
+	trap_lock(&mask);
 	if (trap_process.users)
 		arm_locked();
-	trap_unlock();
+	trap_unlock(&mask);
 }
 
 void trap_on_fault(struct machine *m, trap_fixup_t fn)
@@ -334,39 +366,72 @@ void trap_on_fault(struct machine *m, trap_fixup_t fn)
 	m->trap_fixup = fn;
 }
 
-/* The host thread that enters gets an alternate stack unless it has one. */
-void trap_enter_thread(struct machine *m)
+/* The host thread gets an alternate stack unless it has one. */
+void trap_enter_cpu(struct cpu *cpu)
 {
-	stack_t ours = { .ss_sp = m->signal_stack, .ss_size = SIGNAL_STACK_BYTES };
+	struct cpu_priv *p = cpu_priv(cpu);
+	stack_t ours = { .ss_sp = p->signal_stack, .ss_size = SIGNAL_STACK_BYTES };
 
 	trap_rearm();
-	m->signal_stack_set = false;
-	if (sigaltstack(NULL, &m->signal_stack_before) ||
-	    !(m->signal_stack_before.ss_flags & SS_DISABLE))
+	p->signal_stack_set = false;
+	if (sigaltstack(NULL, &p->signal_stack_before) ||
+	    !(p->signal_stack_before.ss_flags & SS_DISABLE))
 		return;
-	m->signal_stack_set = !sigaltstack(&ours, NULL);
+	p->signal_stack_set = !sigaltstack(&ours, NULL);
 }
 
-void trap_leave_thread(struct machine *m)
+void trap_leave_cpu(struct cpu *cpu)
 {
-	if (m->signal_stack_set)
-		sigaltstack(&m->signal_stack_before, NULL);
-	m->signal_stack_set = false;
+	struct cpu_priv *p = cpu_priv(cpu);
+
+	if (p->signal_stack_set)
+		sigaltstack(&p->signal_stack_before, NULL);
+	p->signal_stack_set = false;
+}
+
+static void trap_exit_cpu(struct machine *m, struct cpu_priv *p)
+{
+	hostmem_unmap(&m->hostmem, p->signal_stack, SIGNAL_STACK_BYTES);
+	p->signal_stack = NULL;
+	hostmem_free(&m->hostmem, p->trap);
+	p->trap = NULL;
+}
+
+/* The one host thread of deterministic mode enters on CPU 0 and has its signal stack there. */
+static int trap_init_cpu(struct machine *m, struct cpu *cpu)
+{
+	struct cpu_priv *p = cpu_priv(cpu);
+
+	p->trap = hostmem_zalloc(&m->hostmem, sizeof(*p->trap));
+	if (!p->trap)
+		return -ENOMEM;
+	if (cpu->id && !m->parallel)
+		return 0;
+	p->signal_stack = hostmem_map(&m->hostmem, SIGNAL_STACK_BYTES);
+	return p->signal_stack ? 0 : -ENOMEM;
 }
 
 int trap_init(struct machine *m)
 {
-	m->signal_stack = hostmem_map(&m->hostmem, SIGNAL_STACK_BYTES);
-	if (!m->signal_stack)
-		return -ENOMEM;
-	return trap_install();
+	int err;
+
+	for (unsigned int i = 0; i < m->nr_cpus; i++) {
+		err = trap_init_cpu(m, m->cpus[i]);
+		if (err)
+			return err;
+	}
+	err = trap_install();
+	m->trap_installed = !err;
+	return err;
 }
 
 void trap_exit(struct machine *m)
 {
-	if (!m->signal_stack)
-		return;
-	trap_remove();
-	hostmem_unmap(&m->hostmem, m->signal_stack, SIGNAL_STACK_BYTES);
-	m->signal_stack = NULL;
+	if (m->trap_installed)
+		trap_remove();
+	m->trap_installed = false;
+	for (unsigned int i = 0; i < m->nr_cpus; i++) {
+		if (m->cpus[i])
+			trap_exit_cpu(m, cpu_priv(m->cpus[i]));
+	}
 }

@@ -14,6 +14,7 @@
  *
  * Locking
  *	wq->lock (LR_WAITQUEUE, interrupts off): head, entry->entry, entry->state
+ *	entry->flags: atomic; WQ_FLAG_EXCLUSIVE changes under the lock
  *
  * Life of an entry
  *	initialised - prepare_to_wait() queues it - a wake-up or finish_wait() takes it off; the
@@ -30,12 +31,21 @@
 #include <karc/base/compiler.h>
 #include <karc/hw/wait.h>
 
+/* WQ_FLAG_WOKEN next to it changes without the lock: wait_woken_site(). */
+static void set_exclusive(struct wait_queue_entry *entry, unsigned int flags)
+{
+	if (flags & WQ_FLAG_EXCLUSIVE)
+		__atomic_fetch_or(&entry->flags, WQ_FLAG_EXCLUSIVE, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&entry->flags, ~WQ_FLAG_EXCLUSIVE, __ATOMIC_RELAXED);
+}
+
 void add_wait_queue(wait_queue_head_t *wq, struct wait_queue_entry *entry)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&wq->lock, flags);
-	entry->flags &= ~WQ_FLAG_EXCLUSIVE;
+	set_exclusive(entry, 0);
 	list_add(&entry->entry, &wq->head);
 	spin_unlock_irqrestore(&wq->lock, flags);
 }
@@ -45,7 +55,7 @@ void add_wait_queue_exclusive(wait_queue_head_t *wq, struct wait_queue_entry *en
 	unsigned long flags;
 
 	spin_lock_irqsave(&wq->lock, flags);
-	entry->flags |= WQ_FLAG_EXCLUSIVE;
+	set_exclusive(entry, WQ_FLAG_EXCLUSIVE);
 	list_add_tail(&entry->entry, &wq->head);
 	spin_unlock_irqrestore(&wq->lock, flags);
 }
@@ -66,19 +76,21 @@ static bool queue_locked(wait_queue_head_t *wq, struct wait_queue_entry *entry)
 
 	if (!list_empty(&entry->entry))
 		return false;
-	if (entry->flags & WQ_FLAG_EXCLUSIVE)
+	if (READ_ONCE(entry->flags) & WQ_FLAG_EXCLUSIVE)
 		list_add_tail(&entry->entry, &wq->head);
 	else
 		list_add(&entry->entry, &wq->head);
 	return was_empty;
 }
 
-static bool prepare(wait_queue_head_t *wq, struct wait_queue_entry *entry, unsigned int state)
+static bool prepare(wait_queue_head_t *wq, struct wait_queue_entry *entry, unsigned int state,
+		    unsigned int exclusive)
 {
 	unsigned long flags;
 	bool was_empty;
 
 	spin_lock_irqsave(&wq->lock, flags);
+	set_exclusive(entry, exclusive);
 	was_empty = queue_locked(wq, entry);
 	entry->state = state;
 	fiber_prepare();					/* I3 */
@@ -90,15 +102,13 @@ static bool prepare(wait_queue_head_t *wq, struct wait_queue_entry *entry, unsig
 
 void prepare_to_wait(wait_queue_head_t *wq, struct wait_queue_entry *entry, unsigned int state)
 {
-	entry->flags &= ~WQ_FLAG_EXCLUSIVE;
-	prepare(wq, entry, state);
+	prepare(wq, entry, state, 0);
 }
 
 bool prepare_to_wait_exclusive(wait_queue_head_t *wq, struct wait_queue_entry *entry,
 			       unsigned int state)
 {
-	entry->flags |= WQ_FLAG_EXCLUSIVE;
-	return prepare(wq, entry, state);
+	return prepare(wq, entry, state, WQ_FLAG_EXCLUSIVE);
 }
 
 long prepare_to_wait_event(wait_queue_head_t *wq, struct wait_queue_entry *entry,
@@ -107,7 +117,7 @@ long prepare_to_wait_event(wait_queue_head_t *wq, struct wait_queue_entry *entry
 	unsigned long flags;
 
 	if (!wait_interrupted(state)) {
-		prepare(wq, entry, state);
+		prepare(wq, entry, state, READ_ONCE(entry->flags));
 		return 0;
 	}
 	/*
@@ -195,7 +205,7 @@ int __wake_up_locked(wait_queue_head_t *wq, unsigned int mode, int nr_exclusive,
 
 	list_for_each_entry_safe(entry, next, &wq->head, entry) {
 		/* The function may take the entry off and its fiber may go: read first. */
-		bool exclusive = entry->flags & WQ_FLAG_EXCLUSIVE;
+		bool exclusive = READ_ONCE(entry->flags) & WQ_FLAG_EXCLUSIVE;
 		int woken = entry->func(entry, mode, 0, key);
 
 		if (woken < 0)

@@ -13,6 +13,8 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
+
 #include <karc/base/bug.h>
 #include <karc/base/hostmem.h>
 #include <karc/base/math.h>
@@ -175,6 +177,48 @@ static void random_use_ends_at_zero(void **state)
 	assert_int_equal(account.nr_blocks, 0);
 }
 
+#define THREADS 4
+
+/* Blocks and maps of all sizes, under a limit that is met now and then. */
+static void *use_account(void *arg)
+{
+	struct hostmem_account *account = arg;
+	void *block[16] = { NULL }, *map;
+	struct rnd rnd;
+
+	rnd_seed(&rnd, (u64)pthread_self());
+	for (int i = 0; i < 2000; i++) {
+		int at = rnd_below(&rnd, ARRAY_SIZE(block));
+
+		if (block[at])
+			hostmem_free(account, block[at]);
+		block[at] = block[at] ? NULL : hostmem_alloc(account, rnd_below(&rnd, 2000));
+		if (i % 64)
+			continue;
+		map = hostmem_map(account, 5000);
+		hostmem_unmap(account, map, 5000);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(block); i++)
+		hostmem_free(account, block[i]);
+	return NULL;
+}
+
+static void several_threads_share_an_account(void **state)
+{
+	struct hostmem_account account = { .limit_bytes = 40000 };
+	pthread_t thread[THREADS];
+
+	(void)state;
+	for (int i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, use_account, &account), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	assert_int_equal(account.bytes, 0);
+	assert_int_equal(account.nr_blocks, 0);
+	assert_int_equal(account.nr_maps, 0);
+	assert_true(account.peak_bytes <= 40000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +230,7 @@ int main(void)
 		cmocka_unit_test(a_block_of_no_bytes_can_be_freed),
 		cmocka_unit_test(freeing_into_another_account_is_a_bug),
 		cmocka_unit_test(random_use_ends_at_zero),
+		cmocka_unit_test(several_threads_share_an_account),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

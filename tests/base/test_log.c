@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <pthread.h>
 
 #include <karc/base/hostmem.h>
 #include <karc/base/log.h>
@@ -210,6 +211,72 @@ static void setting_up_can_fail_and_leaves_nothing(void **state)
 	assert_int_equal(account.bytes, 0);
 }
 
+#define WRITERS 4
+#define MESSAGES 400
+
+struct writer {
+	pthread_t thread;
+	struct log *log;
+	char letter;
+};
+
+/* Messages of one piece, of several lines, and of two pieces that belong together. */
+static void *write_many(void *arg)
+{
+	struct writer *w = arg;
+	char text[64];
+
+	for (int i = 0; i < MESSAGES; i++) {
+		memset(text, w->letter, 40);
+		strcpy(text + 40, i % 2 ? "\n" : "");
+		karc_log_write(w->log, LOGLEVEL_INFO, text);
+		if (i % 2)
+			continue;
+		karc_log_write(w->log, LOGLEVEL_CONT, strcpy(text + 40, "\n") - 40);
+	}
+	return NULL;
+}
+
+static void assert_one_letter(const char *text)
+{
+	for (size_t i = 1; text[i]; i++)
+		assert_int_equal(text[i], text[0]);
+}
+
+static void messages_of_several_threads_do_not_mix(void **state)
+{
+	struct writer w[WRITERS];
+	struct log_record record;
+	char *shown = NULL, *line, *save = NULL;
+	size_t size = 0, total = 0, shown_bytes = 0;
+	struct log log;
+	u64 seq = 0;
+
+	(void)state;
+	quiet_log(&log, NULL, 1 << 20);
+	log.console = open_memstream(&shown, &size);
+	log.console_level = LOGLEVEL_DEBUG;
+	for (int i = 0; i < WRITERS; i++) {
+		w[i].log = &log;
+		w[i].letter = (char)('a' + i);
+		assert_int_equal(pthread_create(&w[i].thread, NULL, write_many, &w[i]), 0);
+	}
+	for (int i = 0; i < WRITERS; i++)
+		pthread_join(w[i].thread, NULL);
+	while (karc_log_read(&log, &seq, &record)) {
+		assert_one_letter(record.text);
+		total += strlen(record.text);
+	}
+	fclose(log.console);
+	for (line = strtok_r(shown, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		shown_bytes += strlen(line);
+	/* Each message is 40 letters, those of two pieces 80. */
+	assert_int_equal(total, WRITERS * MESSAGES / 2 * 120);
+	assert_int_equal(shown_bytes, total);
+	free(shown);
+	karc_log_exit(&log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -220,6 +287,7 @@ int main(void)
 		cmocka_unit_test(console_shows_what_is_urgent),
 		cmocka_unit_test(records_carry_the_time_of_the_clock),
 		cmocka_unit_test(setting_up_can_fail_and_leaves_nothing),
+		cmocka_unit_test(messages_of_several_threads_do_not_mix),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,11 +20,11 @@
 
 struct model {
 	struct completion done;
-	unsigned int nr_through;
+	_Atomic unsigned int nr_through;
 };
 
 /* The fiber that has a signal pending. */
-static struct fiber *signalled;
+static struct fiber *_Atomic signalled;
 
 bool karc_signal_pending(unsigned int state)
 {
@@ -60,7 +60,7 @@ static long wait_through(void *arg)
 	struct model *m = arg;
 
 	wait_for_completion(&m->done);
-	__atomic_fetch_add(&m->nr_through, 1, __ATOMIC_RELAXED);
+	m->nr_through++;
 	return 0;
 }
 

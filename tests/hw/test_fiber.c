@@ -48,7 +48,7 @@ static void spawning_on_a_cpu_that_is_not_there_fails(void **state)
 
 static long increments(void *arg)
 {
-	(*(int *)arg)++;
+	__atomic_fetch_add((int *)arg, 1, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -62,7 +62,17 @@ static void a_detached_fiber_runs_and_goes(void **state)
 		fiber_yield();
 	while (fiber_count(this_machine()) > 1)
 		fiber_yield();
-	assert_int_equal(n, 1);
+	assert_int_equal(READ_ONCE(n), 1);
+}
+
+static unsigned int nr_stacks(struct machine *m)
+{
+	unsigned int nr;
+
+	hw_lock(m, &m->fibers_lock);
+	nr = m->stacks.nr_made;
+	hw_unlock(m, &m->fibers_lock);
+	return nr;
 }
 
 static void stacks_are_used_again(void **state)
@@ -72,10 +82,11 @@ static void stacks_are_used_again(void **state)
 
 	(void)state;
 	fiber_join(fiber_spawn(0, "first", returns_arg, NULL), NULL);
-	made = m->stacks.nr_made;
+	made = nr_stacks(m);
 	for (int i = 0; i < 100; i++)
 		fiber_join(fiber_spawn(0, "next", returns_arg, NULL), NULL);
-	assert_int_equal(m->stacks.nr_made, made);
+	/* A CPU may be leaving the last one yet when its end is told. */
+	assert_in_range(nr_stacks(m), made, made + num_online_cpus());
 }
 
 static void a_thousand_fibers_run_side_by_side(void **state)
@@ -186,7 +197,7 @@ static void a_fiber_moves_to_another_cpu(void **state)
 	fiber_join(fiber_spawn(0, "mover", moves_around, NULL), &r);
 	assert_int_equal(r.value, 0);
 	f = fiber_spawn(0, "ready", waits_for_ready, &p);
-	if (f->state == FIBER_READY)
+	if (READ_ONCE(f->state) == FIBER_READY)
 		fiber_set_cpu(f, last_cpu());
 	fiber_join(f, NULL);
 }
@@ -264,16 +275,16 @@ static void a_cpu_survives_a_bug_in_an_interrupt_of_its_idle_fiber(void **state)
 	assert_int_equal(v.nr_left, 0);
 }
 
-static long yields_a_while(void *arg)
+static long yields_until(void *arg)
 {
-	for (int i = 0; i < 50; i++)
+	while (!READ_ONCE(*(bool *)arg))
 		fiber_yield();
-	return (long)arg;
+	return 0;
 }
 
 static long joins_with_preemption_off(void *arg)
 {
-	struct fiber *f = fiber_spawn(last_cpu(), "inner", yields_a_while, arg);
+	struct fiber *f = fiber_spawn(last_cpu(), "inner", yields_until, arg);
 
 	preempt_disable();
 	fiber_join(f, NULL);
@@ -283,10 +294,13 @@ static long joins_with_preemption_off(void *arg)
 /* The record of the one that waited is free memory soon: the other must not tell it its end. */
 static void a_joiner_that_dies_leaves_the_other_alone(void **state)
 {
+	bool may_end = false;
+
 	(void)state;
 	for (int i = 0; i < 5; i++)
-		expect_bug(joins_with_preemption_off, NULL, "scheduling while atomic");
+		expect_bug(joins_with_preemption_off, &may_end, "scheduling while atomic");
 	expect_warn("sleeping function");
+	WRITE_ONCE(may_end, true);
 	while (fiber_count(this_machine()) > 1)
 		fiber_yield();
 }
@@ -302,7 +316,9 @@ struct stack_timer {
 
 static void timer_fires(struct hw_timer *timer)
 {
-	container_of(timer, struct stack_timer, timer)->scene->fired++;
+	struct scene *scene = container_of(timer, struct stack_timer, timer)->scene;
+
+	WRITE_ONCE(scene->fired, scene->fired + 1);
 }
 
 static long dies_with_a_timer_on_its_stack(void *arg)

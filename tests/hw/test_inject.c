@@ -59,7 +59,7 @@ static void all_cpus_count_together(void **state)
 {
 	unsigned int n = num_online_cpus();
 	struct machine_result r;
-	struct fiber *f[4];
+	struct fiber *f[8];
 	long failed = 0;
 
 	(void)state;

@@ -24,9 +24,9 @@ static void count_call(void *info)
 {
 	struct calls *c = info;
 
-	c->on[smp_processor_id()]++;
-	c->not_hardirq += !in_hardirq();
-	c->irqs_on += !irqs_disabled();
+	__atomic_fetch_add(&c->on[smp_processor_id()], 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&c->not_hardirq, !in_hardirq(), __ATOMIC_RELAXED);
+	__atomic_fetch_add(&c->irqs_on, !irqs_disabled(), __ATOMIC_RELAXED);
 }
 
 static unsigned int last_cpu(void)
@@ -94,7 +94,7 @@ static void a_call_that_is_not_waited_for_runs_later(void **state)
 		assert_int_equal(smp_call_function_single((int)last_cpu(), count_call, &c, 0), 0);
 	while (READ_ONCE(c.on[last_cpu()]) < 50)
 		cpu_relax();
-	assert_int_equal(c.on[last_cpu()], 50);
+	assert_int_equal(READ_ONCE(c.on[last_cpu()]), 50);
 	if (last_cpu())
 		assert_int_equal(ipi_count(machine_cpu(this_machine(), last_cpu())), 50);
 }
@@ -112,7 +112,7 @@ static long has_interrupts_off(void *arg)
 	WRITE_ONCE(t->off, true);
 	while (!READ_ONCE(t->may_enable))
 		cpu_relax();
-	t->saw_early = t->calls.on[smp_processor_id()] != 0;
+	t->saw_early = READ_ONCE(t->calls.on[smp_processor_id()]) != 0;
 	local_irq_enable();
 	return 0;
 }
@@ -128,8 +128,8 @@ static void a_target_with_interrupts_off_is_waited_for(void **state)
 	assert_int_equal(smp_call_function_single(1, count_call, &t.calls, 0), 0);
 	for (int i = 0; i < 1000; i++)
 		hw_safepoint();
-	assert_int_equal(t.calls.on[1], 0);
-	t.may_enable = true;
+	assert_int_equal(READ_ONCE(t.calls.on[1]), 0);
+	WRITE_ONCE(t.may_enable, true);
 	smp_call_function_single(1, count_call, &t.calls, 1);
 	assert_int_equal(t.calls.on[1], 2);
 	assert_false(t.saw_early);
@@ -147,7 +147,7 @@ static void all_cpus_calling_all_cpus_get_through(void **state)
 {
 	unsigned int n = num_online_cpus();
 	struct calls c = { .not_hardirq = 0 };
-	struct fiber *f[4];
+	struct fiber *f[8];
 
 	(void)state;
 	for (unsigned int i = 0; i < n; i++)

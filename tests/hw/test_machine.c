@@ -113,7 +113,6 @@ static const struct room stray_room = { .name = "stray", .id = ROOM_PHYS };
 static void senseless_configs_are_refused(void **state)
 {
 	const struct machine_config many = { .nr_cpus = 65, .quiet = true };
-	const struct machine_config parallel = { .mode = MACHINE_PARALLEL, .quiet = true };
 	const struct machine_config strange = { .mode = 77, .quiet = true };
 	const struct machine_config fine = { .quiet = true };
 	const struct room *const twice[] = { &hw_room, &hw_room };
@@ -121,7 +120,6 @@ static void senseless_configs_are_refused(void **state)
 
 	(void)state;
 	assert_int_equal(boot_error(&many, only_hw, 1), -EINVAL);
-	assert_int_equal(boot_error(&parallel, only_hw, 1), -ENOSYS);
 	assert_int_equal(boot_error(&strange, only_hw, 1), -EINVAL);
 	assert_int_equal(boot_error(&fine, only_hw, 0), -EINVAL);
 	assert_int_equal(boot_error(&fine, twice, 2), -EINVAL);

@@ -560,6 +560,123 @@ static void a_hook_that_makes_no_progress_is_a_bug(void **state)
 	assert_int_equal(hook.nr, MMU_MAX_RETRIES);
 }
 
+/* ---- hits that are checked ---- */
+
+struct stale_case {
+	const char *what;
+	enum mmu_access access;
+	u64 leaf;			/* what becomes of FRAME | USER_RW; 0: unmapped */
+	const char *says;		/* NULL: no staleness */
+};
+
+static const struct stale_case stale_cases[] = {
+	{ "unmapped", MMU_READ, 0, "read at 0x7f1234567010, cached 0x4000007, in memory 0x0" },
+	{ "another frame", MMU_WRITE, (FRAME + PAGE_SIZE) | USER_RW, "in memory 0x4001007" },
+	{ "not writable", MMU_WRITE, FRAME | (USER_RW & ~HW_PTE_RW), "write at 0x7f1234567010" },
+	{ "not the user's", MMU_READ, FRAME | (USER_RW & ~HW_PTE_USER), "CPU 0, read" },
+	{ "not executable", MMU_EXEC, FRAME | USER_RW | HW_PTE_NX, "execute at" },
+	{ "read although not writable", MMU_READ, FRAME | (USER_RW & ~HW_PTE_RW), NULL },
+	{ "accessed and dirty", MMU_READ, FRAME | USER_RW | HW_PTE_ACCESSED | HW_PTE_DIRTY, NULL },
+	{ "accessed and dirty cleared", MMU_WRITE, FRAME | USER_RW, NULL },
+	{ "global", MMU_WRITE, FRAME | USER_RW | HW_PTE_GLOBAL, NULL },
+};
+
+static long one_access(void *arg)
+{
+	const struct stale_case *c = arg;
+	char byte = 0;
+
+	return mmu_access_user(VA + 0x10, &byte, 1, c->access);
+}
+
+static void a_hit_that_the_tables_deny_is_a_bug(void **state)
+{
+	struct tables t;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(stale_cases); i++) {
+		struct stale_case c = stale_cases[i];
+
+		tables_init(&t);
+		tables_map(&t, VA, FRAME, USER_RW);
+		mmu_load_cr3(t.root);
+		tlb_flush_all_local();
+		assert_int_equal(one_access(&c), 0);
+		tables_map(&t, VA, c.leaf & HW_PTE_PFN_MASK, c.leaf & ~HW_PTE_PFN_MASK);
+		if (c.says)
+			expect_bug(one_access, &c, c.says);
+		else
+			assert_int_equal(one_access(&c), 0);
+		tlb_flush_page_local(VA);
+		if (c.leaf & HW_PTE_GLOBAL)
+			assert_int_equal(one_access(&c), 0);
+	}
+}
+
+static void a_missing_table_is_noticed_too(void **state)
+{
+	struct stale_case c = { .access = MMU_READ };
+	struct tables t;
+
+	(void)state;
+	tables_init(&t);
+	tables_map(&t, VA, FRAME, USER_RW);
+	mmu_load_cr3(t.root);
+	assert_int_equal(one_access(&c), 0);
+	*tables_entry(&t, VA, 2, 0) = 0;
+	expect_bug(one_access, &c, "stale TLB entry");
+	tlb_flush_all_local();
+}
+
+static void unchecked_machines_do_not_look(void **state)
+{
+	static const struct room *const rooms[] = { &hw_room };
+	const struct machine_config config = { .quiet = true };
+	struct machine *m = machine_boot_rooms(&config, rooms, 1);
+	struct stale_case c = { .access = MMU_READ };
+	struct tables t;
+
+	(void)state;
+	machine_enter(m);
+	tables_init(&t);
+	tables_map(&t, VA, FRAME, USER_RW);
+	mmu_load_cr3(t.root);
+	assert_int_equal(one_access(&c), 0);
+	*tables_entry(&t, VA, 0, 0) = 0;
+	assert_int_equal(one_access(&c), 0);
+	assert_true(mmu_access_user_hit(VA, NULL, 8, MMU_READ));
+	tlb_flush_all_local();
+	assert_int_equal(one_access(&c), -EFAULT);
+	machine_leave();
+	assert_int_equal(machine_shutdown(m), 0);
+}
+
+/* Aligned words of up to 8 bytes arrive in one piece, everything else byte for byte. */
+static void bytes_arrive_whatever_size_and_alignment(void **state)
+{
+	char in[64], out[64];
+	struct tables t;
+
+	(void)state;
+	tables_init(&t);
+	tables_map(&t, VA, FRAME, USER_RW);
+	mmu_load_cr3(t.root);
+	for (volatile u64 at = 0; at < 9; at++) {
+		for (volatile u64 n = 1; n <= 24; n++) {
+			for (u64 i = 0; i < n; i++)
+				in[i] = (char)(at * 31 + n * 7 + i + 1);
+			memset(phys_to_virt(FRAME), 0, 64);
+			assert_int_equal(mmu_access_user(VA + at, in, n, MMU_WRITE), 0);
+			memset(out, 0, sizeof(out));
+			assert_int_equal(mmu_access_user(VA + at, out, n, MMU_READ), 0);
+			assert_memory_equal(in, out, n);
+			assert_memory_equal(phys_to_virt(FRAME + at), in, n);
+			assert_int_equal(((char *)phys_to_virt(FRAME))[at + n], 0);
+			assert_int_equal(out[n], 0);
+		}
+	}
+}
+
 /* HIGHMEM from 192 MiB on. */
 static const struct machine_config with_highmem = {
 	.mem_bytes = 256 * MIB, .highmem_start = 192 * MIB,
@@ -585,6 +702,10 @@ int main(void)
 		MMU_TEST(highmem_frames_are_reached_without_a_direct_map),
 		MMU_TEST(touching_marks_without_moving_bytes),
 		MMU_TEST(a_hook_that_makes_no_progress_is_a_bug),
+		KARC_TESTS(a_hit_that_the_tables_deny_is_a_bug),
+		KARC_TESTS(a_missing_table_is_noticed_too),
+		cmocka_unit_test(unchecked_machines_do_not_look),
+		MMU_TEST(bytes_arrive_whatever_size_and_alignment),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

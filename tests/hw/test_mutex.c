@@ -23,12 +23,12 @@ struct model {
 	unsigned long count;
 	unsigned int inside;
 	unsigned int how;
-	unsigned int nr_arrived, nr_served;
+	_Atomic unsigned int nr_arrived, nr_served;
 	unsigned int order[NR_FIBERS];
 };
 
 /* The fiber that has a signal pending. */
-static struct fiber *signalled;
+static struct fiber *_Atomic signalled;
 
 bool karc_signal_pending(unsigned int state)
 {

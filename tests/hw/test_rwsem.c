@@ -18,16 +18,16 @@
 
 struct model {
 	struct rw_semaphore sem;
-	unsigned int readers, writers, most_readers;
-	unsigned long count;
-	bool stop;
-	unsigned int nr_reads;
-	unsigned int nr_served;
+	_Atomic unsigned int readers, writers, most_readers;
+	unsigned long count;		/* plain: only writers */
+	_Atomic bool stop;
+	_Atomic unsigned int nr_reads;
+	_Atomic unsigned int nr_served;
 	char order[NR_FIBERS + 1];
 };
 
 /* The fiber that has a signal pending. */
-static struct fiber *signalled;
+static struct fiber *_Atomic signalled;
 
 bool karc_signal_pending(unsigned int state)
 {

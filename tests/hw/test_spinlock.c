@@ -196,7 +196,9 @@ static void an_rwlock_lets_readers_share_and_writers_alone(void **state)
 	run_on_all(read_or_write, &m);
 	assert_int_equal(m.count, NR_FIBERS * NR_ROUNDS / 4);
 	assert_int_equal(m.rwlock.value, 0);
-	if (machine_nr_cpus(this_machine()) > 1)
+	/* How many really meet is the host's business in parallel mode. */
+	if (machine_nr_cpus(this_machine()) > 1 &&
+	    machine_config(this_machine())->mode == MACHINE_DETERMINISTIC)
 		assert_true(m.most_readers > 1);
 }
 

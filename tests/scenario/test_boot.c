@@ -173,13 +173,32 @@ static void a_config_that_makes_no_sense_is_refused(void **state)
 	const struct machine_config cpus = { .nr_cpus = 65, .quiet = true };
 	const struct machine_config memory = { .mem_bytes = 4096, .quiet = true };
 	const struct machine_config banks = { .nr_banks = 3, .quiet = true };
-	const struct machine_config parallel = { .mode = MACHINE_PARALLEL, .quiet = true };
+	const struct machine_config mode = { .mode = 7, .quiet = true };
+	const struct machine_config nodes = { .nr_nodes = 9, .quiet = true };
 
 	(void)state;
 	assert_int_equal(PTR_ERR(machine_boot(&cpus)), -EINVAL);
 	assert_true(IS_ERR(machine_boot(&memory)));
 	assert_int_equal(PTR_ERR(machine_boot(&banks)), -EINVAL);
-	assert_int_equal(PTR_ERR(machine_boot(&parallel)), -ENOSYS);
+	assert_int_equal(PTR_ERR(machine_boot(&mode)), -EINVAL);
+	assert_int_equal(PTR_ERR(machine_boot(&nodes)), -EINVAL);
+}
+
+/* The whole house on NUMA machines, in both modes: every room comes up and leaves nothing. */
+static void machines_may_have_up_to_eight_nodes(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < 8; i++) {
+		const struct machine_config config = {
+			.nr_cpus = 1 + i, .nr_nodes = 8 - i / 2, .quiet = true,
+			.mode = i % 2 ? MACHINE_PARALLEL : MACHINE_DETERMINISTIC,
+		};
+		struct machine *m = machine_boot(&config);
+
+		assert_false(IS_ERR(m));
+		assert_int_equal(machine_check(m), 0);
+		assert_int_equal(machine_shutdown(m), 0);
+	}
 }
 
 int main(void)
@@ -191,6 +210,7 @@ int main(void)
 		cmocka_unit_test(a_bug_in_what_was_postponed_to_power_off_is_a_leftover),
 		cmocka_unit_test(other_layouts_are_refused),
 		cmocka_unit_test(a_config_that_makes_no_sense_is_refused),
+		cmocka_unit_test(machines_may_have_up_to_eight_nodes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

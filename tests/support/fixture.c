@@ -4,8 +4,9 @@
  *
  * What it is
  *	A run keeps its findings in a struct run on the host's stack; the assertions reach it
- *	through one pointer, since a failing fiber may be any fiber of the machine. Nothing is told
- *	to CMocka before the machine is gone and the host's stack is the only one.
+ *	through one pointer, since a failing fiber may be any fiber of the machine, in parallel mode
+ *	on any host thread. Nothing is told to CMocka before the machine is gone and the host's stack
+ *	is the only one.
  *
  * Life
  *	boot -> machine_call(body) -> quiesce -> every check -> power off -> verdict. After an
@@ -14,6 +15,7 @@
  */
 #include "fixture.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +52,9 @@ struct run {
 /* The run under way; tests of one process follow each other. */
 static struct run *current;
 
+/* What failing fibers write; held for a moment, and nothing of karc is called meanwhile. */
+static pthread_mutex_t verdict_lock = PTHREAD_MUTEX_INITIALIZER;
+
 struct machine *fixture_machine(void)
 {
 	return current ? current->m : NULL;
@@ -76,7 +81,7 @@ static void add_reason(struct fixture_verdict *v, const char *fmt, ...)
 static bool on_a_fiber(void)
 {
 	return current && current->m && this_machine() == current->m &&
-	       fiber_self() != current->m->host;
+	       !(fiber_flags(fiber_self()) & FIBER_HOST);
 }
 
 static void __noreturn end_fiber(void)
@@ -97,11 +102,13 @@ void fixture_fail(const char *file, int line, const char *fmt, ...)
 		_fail(file, line);
 		abort();
 	}
+	pthread_mutex_lock(&verdict_lock);
 	if (!current->verdict.nr_failures++) {
 		snprintf(current->verdict.file, sizeof(current->verdict.file), "%s", file);
 		current->verdict.line = line;
 	}
 	add_reason(&current->verdict, "%s:%d: %s", file, line, text);
+	pthread_mutex_unlock(&verdict_lock);
 	end_fiber();
 }
 
@@ -111,7 +118,7 @@ void fixture_skip(const char *file, int line)
 		_skip(file, line);
 		abort();
 	}
-	current->verdict.skipped = true;
+	WRITE_ONCE(current->verdict.skipped, true);
 	end_fiber();
 }
 
@@ -199,7 +206,7 @@ void fixture_expect(enum machine_end end, long (*fn)(void *arg), void *arg, cons
 		    const char *file, int line)
 {
 	struct machine_result r;
-	u64 seq = current->m->log.next_seq;
+	u64 seq = READ_ONCE(current->m->log.next_seq);
 
 	r = machine_call(current->m, smp_processor_id(), fn, arg);
 	if (r.end != end)
@@ -208,14 +215,16 @@ void fixture_expect(enum machine_end end, long (*fn)(void *arg), void *arg, cons
 	if (!strstr(r.message, text) && !log_says_since(&seq, text))
 		fixture_fail(file, line, "expected %s \"%s\", got: %s", end_name(end), text,
 			     r.message);
+	pthread_mutex_lock(&verdict_lock);
 	current->expected.bugs += end == MACHINE_BUG;
 	current->expected.oopses += end == MACHINE_OOPS;
 	current->expected.stucks += end == MACHINE_STUCK;
+	pthread_mutex_unlock(&verdict_lock);
 }
 
 void fixture_expect_warn(const char *text, const char *file, int line)
 {
-	unsigned long now = current->m->counters.warnings;
+	unsigned long now = machine_counters(current->m).warnings;
 	bool said = log_says_since(&current->warn_seq, text);
 
 	if (!text && now != current->warnings_seen)
@@ -343,6 +352,7 @@ static struct machine *boot(const struct machine_config *wanted)
 	if (wanted)
 		config = *wanted;
 	config.track = true;
+	config.check_tlb = true;
 	config.quiet = true;
 	if (seed)
 		config.seed = strtoull(seed, NULL, 0);
@@ -357,8 +367,8 @@ static void run_on_machine(struct run *run, bool show_log)
 	bool orderly;
 
 	machine_on_left(m, note_left, run);
-	run->warn_seq = m->log.next_seq;
-	run->warnings_seen = m->counters.warnings;
+	run->warn_seq = READ_ONCE(m->log.next_seq);
+	run->warnings_seen = machine_counters(m).warnings;
 	result = machine_call(m, 0, run_body, run);
 	orderly = judge_end(run, &result);
 	if (orderly) {
@@ -410,6 +420,21 @@ struct fixture_verdict fixture_run(unsigned int cpus, void (*body)(void))
 	return fixture_run_config(&config, body);
 }
 
+struct fixture_verdict fixture_run_parallel(unsigned int cpus, void (*body)(void))
+{
+	struct machine_config config = { .nr_cpus = cpus, .mode = MACHINE_PARALLEL };
+
+	return fixture_run_config(&config, body);
+}
+
+/* KARC_TEST_MODE, for use by hand. */
+static bool mode_is_wanted(enum machine_mode mode)
+{
+	const char *wanted = getenv("KARC_TEST_MODE");
+
+	return !wanted || !strcmp(wanted, mode == MACHINE_PARALLEL ? "parallel" : "deterministic");
+}
+
 void fixture_test(void **state)
 {
 	const struct fixture_case *c = *state;
@@ -420,6 +445,9 @@ void fixture_test(void **state)
 	if (c->config)
 		config = *c->config;
 	config.nr_cpus = c->cpus;
+	config.mode = c->mode;
+	if (!mode_is_wanted(c->mode))
+		_skip(__FILE__, __LINE__);
 	v = run_case(&run, &config, true);
 	if (v.red) {
 		print_error("%s", v.reason);

@@ -5,8 +5,9 @@
  *	static void put_of_last_ref_frees(void **state) { ... assert_int_equal(a, b); ... }
  *
  *	const struct CMUnitTest tests[] = {
- *		KARC_TESTS(put_of_last_ref_frees),			(on 1 and on 4 CPUs)
- *		karc_unit_test_cpus(needs_two_cpus, 2),
+ *		KARC_TESTS(put_of_last_ref_frees),	(both modes, on 1, on 4 and on 8 CPUs)
+ *		karc_unit_test_cpus(needs_two_cpus, 2),		(both modes)
+ *		KARC_TESTS_DETERMINISTIC(a_seed_replays),	(and a comment why)
  *	};
  *	return cmocka_run_group_tests(tests, NULL, NULL);
  *
@@ -14,7 +15,10 @@
  * CPU 0, and is red when an assertion failed (on whatever fiber), when it ended in a BUG, an Oops
  * or stuck, when something warned, when a room's check finds a violation, or when shutdown finds
  * anything left. The log is shown when it is red. KARC_TEST_SEED=n in the environment runs it
- * under another seed.
+ * under another seed, KARC_TEST_MODE=deterministic or =parallel skips the cases of the other mode.
+ *
+ * In parallel mode fibers on different CPUs really run at once: what a body shares with them needs
+ * atomics or locks, and "the other one has run by now" needs waiting for it.
  *
  * Assertions here end the fiber that fails them and are told to CMocka on its own stack later:
  * CMocka's longjmp must not cross stacks. CMocka's mocks (will_return and friends) may be used
@@ -37,18 +41,40 @@ struct fixture_case {
 	void (*body)(void **state);
 	unsigned int cpus;
 	const struct machine_config *config;	/* or NULL; .nr_cpus, .track, .quiet are set here */
+	enum machine_mode mode;
 };
 
 void fixture_test(void **state);
 
-#define karc_unit_test_config(fn, n, machine_config) { \
-	.name = #fn " on " #n " CPU(s)", \
+#define karc_unit_test_mode(fn, n, machine_config, wanted_mode, text) { \
+	.name = #fn " on " #n " CPU(s)" text, \
 	.test_func = fixture_test, \
-	.initial_state = &(struct fixture_case){ fn, n, machine_config }, \
+	.initial_state = &(struct fixture_case){ fn, n, machine_config, wanted_mode }, \
 }
+
+/* Cases of deterministic mode: for tests whose subject is its scheduler, its time or its replay. */
+#define karc_unit_test_config_deterministic(fn, n, machine_config) \
+	karc_unit_test_mode(fn, n, machine_config, MACHINE_DETERMINISTIC, "")
+#define karc_unit_test_cpus_deterministic(fn, n) \
+	karc_unit_test_config_deterministic(fn, n, NULL)
+#define KARC_TESTS_DETERMINISTIC(fn) \
+	karc_unit_test_cpus_deterministic(fn, 1), karc_unit_test_cpus_deterministic(fn, 4), \
+	karc_unit_test_cpus_deterministic(fn, 8)
+
+/* And of parallel mode. */
+#define karc_unit_test_config_parallel(fn, n, machine_config) \
+	karc_unit_test_mode(fn, n, machine_config, MACHINE_PARALLEL, ", parallel")
+#define karc_unit_test_cpus_parallel(fn, n)	karc_unit_test_config_parallel(fn, n, NULL)
+#define KARC_TESTS_PARALLEL(fn) \
+	karc_unit_test_cpus_parallel(fn, 1), karc_unit_test_cpus_parallel(fn, 4), \
+	karc_unit_test_cpus_parallel(fn, 8)
+
+#define karc_unit_test_config(fn, n, machine_config) \
+	karc_unit_test_config_deterministic(fn, n, machine_config), \
+	karc_unit_test_config_parallel(fn, n, machine_config)
+#define KARC_TESTS(fn)			KARC_TESTS_DETERMINISTIC(fn), KARC_TESTS_PARALLEL(fn)
 #define karc_unit_test_cpus(fn, n)	karc_unit_test_config(fn, n, NULL)
 #define karc_unit_test(fn)		karc_unit_test_cpus(fn, 1)
-#define KARC_TESTS(fn)			karc_unit_test_cpus(fn, 1), karc_unit_test_cpus(fn, 4)
 
 /* The machine of the running test; this_machine() says the same on its fibers. */
 struct machine *fixture_machine(void);
@@ -98,6 +124,7 @@ struct fixture_verdict {
 };
 
 struct fixture_verdict fixture_run(unsigned int cpus, void (*body)(void));
+struct fixture_verdict fixture_run_parallel(unsigned int cpus, void (*body)(void));
 struct fixture_verdict fixture_run_config(const struct machine_config *config,
 					  void (*body)(void));
 

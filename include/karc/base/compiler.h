@@ -108,6 +108,9 @@
 #define READ_ONCE(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 #define WRITE_ONCE(x, val) __atomic_store_n(&(x), (val), __ATOMIC_RELAXED)
 
+/* For code that looks at what others are changing and can live with any answer. */
+#define __no_sanitize_thread __attribute__((no_sanitize("thread")))
+
 #define __same_type(a, b) __builtin_types_compatible_p(__typeof__(a), __typeof__(b))
 
 /* 0, or a compile error when @e is true; usable inside expressions. */

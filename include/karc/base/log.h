@@ -9,6 +9,7 @@
 #ifndef KARC_BASE_LOG_H
 #define KARC_BASE_LOG_H
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -52,11 +53,13 @@ struct log {
 	char partial[LOG_TEXT_MAX];	/* a message without its newline yet */
 	size_t partial_bytes;
 	int partial_level;
+	pthread_t partial_writer;
 	int lock;
 
 	/* Set by the owner before others write. */
 	int console_level;		/* messages below this number are shown at once */
 	FILE *console;			/* NULL: nothing is shown */
+	bool console_midline;		/* shown last: no newline; under the lock of its FILE */
 	struct {
 		u64 (*now_ns)(void *arg);	/* NULL: records carry time 0 */
 		void *arg;

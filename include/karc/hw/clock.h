@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * clock.h - virtual time
+ * clock.h - time, timers, ticks
  *
- * Time passes a little at safe points and jumps to the next timer when no fiber can run, so a
- * test that sleeps an hour takes no time and each run sees the same times.
+ * In deterministic mode time passes a little at safe points and jumps to the next timer when no
+ * fiber can run, so a test that sleeps an hour takes no time and each run sees the same times. In
+ * parallel mode it is the host's monotonic time, which jumps in the same way when all CPUs are
+ * idle, unless one is outside or machine_config.wall_time says no.
  */
 #ifndef KARC_HW_CLOCK_H
 #define KARC_HW_CLOCK_H
@@ -63,7 +65,7 @@ struct hw_timer {
 	u64 expires_ns;
 	u64 seq;			/* breaks ties: first started, first run */
 	struct cpu *cpu;
-	bool pending;
+	bool pending;			/* under the lock of ->cpu's timers */
 	struct { void (*fn)(struct hw_timer *timer); };
 };
 
@@ -83,6 +85,14 @@ bool hw_timer_cancel(struct hw_timer *timer);
 
 /* The same, and wait for a function that runs on another CPU. Not from the function itself. */
 bool hw_timer_cancel_sync(struct hw_timer *timer);
+
+/**
+ * machine_on_tick - register what each timer tick of a CPU calls
+ * @fn: in hardirq context of that CPU, HZ times a second while it runs a fiber; NULL takes it away
+ *
+ * A tick that finds other fibers ready asks the running one to give way, hook or not.
+ */
+void machine_on_tick(struct machine *m, void (*fn)(void));
 
 /* Busy waiting: cpu_relax() until the time has passed. Any context. */
 void ndelay(unsigned long ns);

@@ -25,6 +25,8 @@ struct tlb;
 #define CPU_PENDING_RESCHED	0x8u	/* somebody with a claim to this CPU was woken */
 #define CPU_PENDING_DEFERRED	0x10u	/* puts from atomic context wait (refcount/reap.c) */
 #define CPU_PENDING_TIMER	0x20u	/* a timer of this CPU is due */
+#define CPU_PENDING_STOP	0x40u	/* the machine is powered off: go no further */
+#define CPU_PENDING_GUEST	0x80u	/* a harness thread wants this CPU */
 
 struct cpu {
 	/* line 0: read by every fast path */
@@ -36,7 +38,7 @@ struct cpu {
 	u32 irqs_off;			/* 1 while interrupts are disabled */
 	u32 pending;			/* CPU_PENDING_*, atomic */
 	u32 steps;			/* safe points left before the scheduler looks again */
-	struct fiber *fiber;		/* running now */
+	struct fiber *fiber;		/* running now; this CPU writes, others read it atomically */
 	struct fiber *idle;		/* is ->fiber when nothing else can run here */
 
 	/* line 1 */
@@ -48,7 +50,7 @@ struct cpu {
 	unsigned int id;
 	unsigned int node;
 	u64 nr_alloc_asked;		/* fallible allocations here, see inject.h; this CPU writes */
-	u64 nr_switches;		/* context switches: RCU counts them as quiescent states */
+	u64 nr_switches;		/* context switches and the like, see cpu_is_quiescent() */
 	void *priv;			/* hw's own cold state (run queue, mailbox, timers) */
 
 	/* line 2 */
@@ -60,6 +62,35 @@ struct cpu {
 
 /* NULL outside a machine. Initial-exec: one %fs-relative load. */
 extern __thread struct cpu *karc_cpu __attribute__((tls_model("initial-exec")));
+
+/*
+ * TSan's view of an access is its address, which compilers compute once for a function, while a
+ * fiber may go on with another host thread in the middle of it. The access itself is always right.
+ */
+#if defined(__SANITIZE_THREAD__) || defined(KARC_VARIANT) && KARC_VARIANT == 3
+#define KARC_CPU_UNSEEN	1
+#endif
+#if defined(KARC_CPU_UNSEEN) && defined(__x86_64__)
+static inline __attribute__((always_inline)) struct cpu *karc_cpu_load(void)
+{
+	struct cpu *cpu;
+
+	__asm__("movq %1, %0" : "=r"(cpu) : "m"(karc_cpu));
+	return cpu;
+}
+
+static inline __attribute__((always_inline)) void karc_cpu_store(struct cpu *cpu)
+{
+	__asm__ volatile("movq %1, %0" : "=m"(karc_cpu) : "r"(cpu) : "memory");
+}
+
+#define karc_cpu	(karc_cpu_load())
+#else
+static inline void karc_cpu_store(struct cpu *cpu)
+{
+	karc_cpu = cpu;
+}
+#endif
 
 static inline struct cpu *this_cpu(void)
 {
@@ -76,13 +107,55 @@ static inline unsigned int raw_smp_processor_id(void)
 	return karc_cpu->id;
 }
 
-/* Does @cpu run nothing at all, not even an interrupt? A quiescent state for RCU. */
-static inline bool cpu_is_idle(const struct cpu *cpu)
-{
-	return cpu->fiber == cpu->idle && !cpu->preempt_count && !cpu->irqs_off;
-}
+/* Does @cpu run nothing at all, not even an interrupt? */
+bool cpu_is_idle(const struct cpu *cpu);
 
-/* Tell @cpu that something waits for its next safe point. Any context, any CPU. */
+/**
+ * cpu_is_quiescent - was @cpu outside every section with preemption off, now or since @count?
+ * @count: cpu_quiescent_count(@cpu) as it was when the caller began to wait
+ *
+ * What RCU waits for, right in both modes: a CPU that switches, idles or is outside counts, and
+ * in deterministic mode one that is preemptible. A busy CPU is asked to pass such a point.
+ * What the CPU did before is seen by the caller after true; what the caller did before it took
+ * the count is seen by whatever begins there later.
+ */
+bool cpu_is_quiescent(struct cpu *cpu, u64 count);
+u64 cpu_quiescent_count(const struct cpu *cpu);
+
+/**
+ * cpu_leave / cpu_enter - the calling thread is going to block outside karc, and is back
+ *
+ * In between it must not call karc: this_cpu() is NULL. Its CPU runs no fiber meanwhile; in
+ * parallel mode other CPUs run the cross-CPU calls, interrupts and timers that come for it, and
+ * RCU does not wait for it. For harness code and tasks alike, around read(), poll() and so on.
+ *
+ * Context: task, preemption and interrupts on, no spinlock held; anything else is a BUG, as is a
+ *          second cpu_leave() or a cpu_enter() without one. May sleep.
+ */
+void cpu_leave(void);
+void cpu_enter(void);
+
+/**
+ * cpu_wait_check - part of a loop that waits until @cpu has passed a safe point
+ * @wait: zero before the first call
+ * @what: why, for the report
+ *
+ * In parallel mode a CPU that is inside and passes none for machine_config.silent_ms is reported
+ * once, with the stack of its host thread and the locks its fiber holds; the caller waits on.
+ */
+struct cpu_wait {
+	struct cpu *cpu;
+	u64 since_ns;
+	u64 nr_slow;
+	u32 nr_calls;
+	bool told;
+};
+void cpu_wait_check(struct cpu_wait *wait, struct cpu *cpu, const char *what);
+
+/* cpu_set_pending() for a CPU that may be asleep. Any context, any thread. */
+void cpu_post(struct cpu *cpu, u32 bits);
+
+/* Tell @cpu, which is awake, that something waits for its next safe point. */
 static inline void cpu_set_pending(struct cpu *cpu, u32 bits)
 {
 	__atomic_fetch_or(&cpu->pending, bits, __ATOMIC_RELEASE);

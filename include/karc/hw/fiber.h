@@ -37,6 +37,11 @@ enum fiber_state {
 #define FIBER_DETACHED	0x8u	/* nobody will join */
 #define FIBER_PARKED	0x10u	/* ended by force; its stack is kept, others may point into it */
 
+/* A host-level lock around a few instructions, taken in parallel mode only; src/hw only. */
+struct hw_lock {
+	u32 held;
+};
+
 struct held_lock {
 	const void *lock;
 	const struct site *site;
@@ -47,7 +52,10 @@ struct fiber {
 	void *sp;			/* saved stack pointer while not running */
 	char *stack;			/* lowest usable byte; NULL for the host fiber */
 	u64 stack_bytes;
+	struct hw_lock lock;		/* state, woken, joiner, detaching; before any run queue's */
 	enum fiber_state state;
+	bool on_cpu;			/* a host thread is on its stack, atomic; parallel mode */
+	bool condemned;			/* the machine is stuck: end at the next cpu_relax() */
 	struct cpu *cpu;
 	int saved_preempt_count;
 	u32 saved_irqs_off;
@@ -65,7 +73,7 @@ struct fiber {
 	unsigned int nr_held;
 	struct held_lock held[FIBER_MAX_LOCKS];
 	unsigned int flags;		/* FIBER_* */
-	unsigned int refs;		/* of the record: its owner, CPUs that still name it */
+	unsigned int refs;		/* of the record, atomic: its owner, CPUs that still name it */
 	bool woken;			/* a wake since fiber_prepare() */
 	bool wait_queued;		/* prepare_to_wait() ran, and no wake or finish_wait() since */
 	int migrate_disabled;
@@ -97,14 +105,19 @@ void fiber_exit(long value) __attribute__((noreturn));
 /* The running fiber; the host fiber when the harness thread itself runs. */
 struct fiber *fiber_self(void);
 
-/* Give the CPU to whoever the seeded scheduler picks; the caller stays runnable. */
+/*
+ * Give the CPU to another fiber of it, in deterministic mode to whomever the seeded scheduler
+ * picks on whichever CPU; the caller stays runnable.
+ */
 void fiber_yield(void);
 
 /**
  * fiber_block - sleep until fiber_wake(); may_sleep context, no spinlock held
  * @site: shown when everything is stuck
  *
- * A wake that came between fiber_prepare() and fiber_block() is not lost.
+ * A wake that came between fiber_prepare() and fiber_block() is not lost. Who wakes a fiber sees
+ * to it that it is not gone before fiber_wake() returns: under the lock that the sleeper takes to
+ * look at its condition, or with something that the sleeper waits for.
  */
 void fiber_prepare(void);
 void fiber_block(const struct site *site);
@@ -150,7 +163,8 @@ static inline void hw_safepoint(void)
 /**
  * cpu_relax - spin politely: lets other CPUs run, and this CPU's other fibers if preemptible
  *
- * Takes virtual time. When nothing moves for a very long time the machine is reported as stuck.
+ * Takes time, virtual or real. When nothing moves for a very long time the machine is reported
+ * as stuck.
  */
 void cpu_relax(void);
 

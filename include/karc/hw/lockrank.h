@@ -29,6 +29,7 @@ enum lock_rank {
 	LR_TASKLIST,
 	LR_SIGHAND,
 	LR_PIDS,
+	LR_TASK,		/* task_lock(), and the list of the doomed */
 	LR_FILES,
 	LR_PGTABLE,		/* page-table page */
 	LR_PAGECACHE,		/* mapping->i_pages */
@@ -40,6 +41,7 @@ enum lock_rank {
 	LR_ZONE,
 	LR_PCP,
 	LR_WAITQUEUE,
+	LR_WAKE,		/* a task's fiber, against those who wake it */
 	LR_RCU,
 	LR_LEDGER,
 	LR_HW,			/* hw's own */

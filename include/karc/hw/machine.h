@@ -66,7 +66,7 @@ struct machine_bank {
 
 enum machine_mode {
 	MACHINE_DETERMINISTIC,	/* all CPUs are fibers of one host thread, seeded */
-	MACHINE_PARALLEL,	/* a host thread per CPU: machine_boot answers -ENOSYS so far */
+	MACHINE_PARALLEL,	/* a host thread per CPU, really at once; the harness's is CPU 0 */
 };
 
 #define MACHINE_MAX_CPUS	64
@@ -79,6 +79,8 @@ enum machine_mode {
  *               below 3 GiB continues at 4 GiB; default MACHINE_MEM_DEFAULT
  * @banks:       an explicit memory map instead of @mem_bytes (sorted, disjoint)
  * @nr_banks:    number of @banks
+ * @nr_nodes:    NUMA nodes, 1 .. 8, each with an even part of @mem_bytes and a block of CPUs;
+ *               default 1, or those that @banks name
  * @dma_end:     end of ZONE_DMA; default 16 MiB
  * @dma32_end:   end of ZONE_DMA32; default 4 GiB
  * @highmem_start: frames from here on are ZONE_HIGHMEM and have no direct map; default: none
@@ -88,7 +90,12 @@ enum machine_mode {
  * @mode:        see enum machine_mode
  * @switch_every: mean number of safe points between two involuntary switches to another CPU or
  *               fiber in deterministic mode; 0 = default (64), 1 = at each one, -1u = never
+ * @wall_time:   in parallel mode time is the host's alone; otherwise it jumps to the next timer
+ *               when all CPUs are idle
+ * @silent_ms:   in parallel mode, how long somebody waits for a CPU that passes no safe point
+ *               before it is reported; default 5000
  * @track:       remember the allocation site of every slab object and frame
+ * @check_tlb:   compare each TLB hit with the page tables; a forgotten flush is a BUG, see mmu.h
  * @quiet:       no console output (the log ring still gets everything)
  * @console:     where the console goes; default stderr
  */
@@ -97,6 +104,7 @@ struct machine_config {
 	u64 mem_bytes;
 	const struct machine_bank *banks;
 	unsigned int nr_banks;
+	unsigned int nr_nodes;
 	phys_addr_t dma_end;
 	phys_addr_t dma32_end;
 	phys_addr_t highmem_start;
@@ -105,7 +113,10 @@ struct machine_config {
 	u64 seed;
 	enum machine_mode mode;
 	unsigned int switch_every;
+	bool wall_time;
+	unsigned int silent_ms;
 	bool track;
+	bool check_tlb;
 	bool quiet;
 	FILE *console;
 };
@@ -133,7 +144,7 @@ struct machine_result {
  *
  * Gives:   a running machine; end it with machine_shutdown(). The caller is not entered.
  * Errors:  ERR_PTR(-EINVAL) for a config that makes no sense (a line on the console says which
- *          field), -ENOMEM, -ENOSYS (parallel mode), or what a room's init returned.
+ *          field), -ENOMEM, -EAGAIN (no host thread), or what a room's init returned.
  */
 KARC_MUST_CHECK struct machine *machine_boot_rooms(const struct machine_config *config,
 						   const struct room *const *rooms,
@@ -152,10 +163,23 @@ unsigned long machine_shutdown(struct machine *m);
  * machine_enter / machine_leave - let the calling host thread act as the host fiber of CPU 0
  *
  * In between, this_cpu() works and the library may be called directly; a BUG in the host fiber
- * aborts the process. Nests for the same machine.
+ * aborts the process. Nests for the same machine. Fibers of CPU 0 run while somebody is in only;
+ * in parallel mode the others have threads of their own and go on.
  */
 void machine_enter(struct machine *m);
 void machine_leave(void);
+
+/**
+ * machine_enter_cpu - the same on CPU @cpu, for harnesses with several host threads
+ *
+ * In parallel mode a host thread may be in on each CPU. It takes the CPU from the CPU's own
+ * thread when that is idle or at a place where it can be preempted, and plays it, fibers
+ * included, until machine_leave(). Nests for the same CPU.
+ *
+ * Errors: -EINVAL when there is no such CPU, or in deterministic mode for another one than 0;
+ *         -EBUSY when another host thread is in on it; -ENOMEM.
+ */
+KARC_MUST_CHECK int machine_enter_cpu(struct machine *m, unsigned int cpu);
 
 /**
  * machine_call - run fn(arg) as a task on a stack of its own on CPU @cpu, to its end

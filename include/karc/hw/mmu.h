@@ -52,6 +52,27 @@ enum mmu_access { MMU_READ, MMU_WRITE, MMU_EXEC };
 int mmu_walk(struct cpu *cpu, u64 va, enum mmu_access access, bool user, phys_addr_t *pa,
 	     u32 *error_code);
 
+/*
+ * Bytes between simulated user memory, at @host, and a buffer. Two CPUs that meet on one byte are
+ * the simulated program's business: no order between them is promised, but a naturally aligned
+ * word of 1, 2, 4 or 8 bytes is moved in one piece. A constant size is one instruction.
+ */
+void mmu_copy_slow(char *host, void *buf, u64 bytes, bool write);
+
+static inline void mmu_copy(char *host, void *buf, u64 bytes, bool write)
+{
+#if KARC_VARIANT != KARC_VARIANT_TSAN
+	if (__builtin_constant_p(bytes) && bytes <= 8 && !(bytes & (bytes - 1))) {
+		if (write)
+			memcpy(host, buf, bytes);
+		else
+			memcpy(buf, host, bytes);
+		return;
+	}
+#endif
+	mmu_copy_slow(host, buf, bytes, write);
+}
+
 /* The part of mmu_access_user() behind the TLB's fast hit; same contract. */
 int mmu_access_user_slow(u64 va, void *buf, u64 bytes, enum mmu_access access);
 
@@ -62,22 +83,16 @@ static inline bool mmu_access_user_hit(u64 va, void *buf, u64 bytes, enum mmu_ac
 	struct tlb *tlb = cpu->tlb;
 	struct tlb_entry *e = tlb_slot(tlb, va);
 	u64 offset = va % TLB_PAGE_BYTES;
-	char *host;
 
-	if (e->tag[access] != tlb_tag(tlb, va) || bytes > TLB_PAGE_BYTES - offset ||
+	if (e->tag[access] != tlb_fast_tag(tlb, va) || bytes > TLB_PAGE_BYTES - offset ||
 	    e->pa >= cpu->direct_map_bytes)
 		return false;
 	if (READ_ONCE(cpu->pending) ||
 	    tlb->hits % MMU_HITS_PER_SAFEPOINT == MMU_HITS_PER_SAFEPOINT - 1)
 		return false;		/* a safe point is due */
 	tlb->hits++;
-	host = cpu->arena + e->pa + offset;
-	if (!buf)
-		return true;
-	if (access == MMU_WRITE)
-		memcpy(host, buf, bytes);
-	else
-		memcpy(buf, host, bytes);
+	if (buf)
+		mmu_copy(cpu->arena + e->pa + offset, buf, bytes, access == MMU_WRITE);
 	return true;
 }
 
@@ -105,6 +120,35 @@ static inline int mmu_access_user(u64 va, void *buf, u64 bytes, enum mmu_access 
  *      negative = give up
  */
 void mmu_on_fault(struct machine *m, int (*fn)(u64 va, u32 error_code));
+
+/**
+ * struct mmu_stale - a TLB hit that the tables in memory no longer agree with
+ * @cached: the leaf entry as it was when this CPU walked to it
+ * @now:    the entry in memory that refuses the access, or leads to another frame
+ * @slot:   where that one lies, in the direct map; NULL when no table was there to look at
+ * @pa:     the frame that the hit is about to use
+ */
+struct mmu_stale {
+	struct cpu *cpu;
+	u64 va;
+	enum mmu_access access;
+	u64 cached, now;
+	const u64 *slot;
+	phys_addr_t pa;
+};
+
+/**
+ * mmu_on_stale - register who knows when a stale hit is in order
+ * @fn: NULL when it is (the flush is under way), else what is wrong, for the BUG's text.
+ *      Called with no safe point since the hit; must pass none, take no lock and not sleep
+ *
+ * Asked only on machines with machine_config.check_tlb, where each hit is compared with a walk
+ * that changes nothing: another frame, or an access that is not allowed any more, is stale; wider
+ * permissions and differences of accessed and dirty bits are not. Without @fn each is a BUG, which
+ * names CPU, address and both entries.
+ */
+typedef const char *(*mmu_stale_t)(const struct mmu_stale *stale);
+void mmu_on_stale(struct machine *m, mmu_stale_t fn);
 
 /* Load a page-table root on this CPU; flushes its TLB unless @cr3 is loaded already. */
 void mmu_load_cr3(u64 cr3);

@@ -56,21 +56,34 @@ void *percpu_static(struct cpu *cpu, const volatile void *template_, const char 
 /* A DSO goes away (module unload): forget its copies. @address: any in its section. */
 void percpu_forget(struct machine *m, const void *address);
 
-static inline void *percpu_resolve(struct cpu *cpu, const volatile void *p)
+/* This CPU's copy of *@p, where @p is a template or a cookie. */
+static inline void *percpu_resolve(struct cpu *self, const volatile void *p)
+{
+	unsigned long address = (unsigned long)p;
+
+	if (address - PERCPU_DYNAMIC_BASE < PERCPU_DYNAMIC_BYTES)
+		return (void *)(address + (unsigned long)self->percpu_offset);
+	if (likely(READ_ONCE(self->percpu_image) == __start_karc_percpu &&
+		   address - (unsigned long)__start_karc_percpu <
+		   (unsigned long)__stop_karc_percpu - (unsigned long)__start_karc_percpu))
+		return (void *)(address + (unsigned long)self->percpu_delta);
+	return percpu_static(self, p, __start_karc_percpu, __stop_karc_percpu);
+}
+
+/* Any CPU's. What another one remembers may change at any time, so the table is asked. */
+static inline void *percpu_resolve_on(struct cpu *cpu, const volatile void *p)
 {
 	unsigned long address = (unsigned long)p;
 
 	if (address - PERCPU_DYNAMIC_BASE < PERCPU_DYNAMIC_BYTES)
 		return (void *)(address + (unsigned long)cpu->percpu_offset);
-	if (likely(cpu->percpu_image == __start_karc_percpu &&
-		   address - (unsigned long)__start_karc_percpu <
-		   (unsigned long)__stop_karc_percpu - (unsigned long)__start_karc_percpu))
-		return (void *)(address + (unsigned long)cpu->percpu_delta);
+	if (cpu == karc_cpu)
+		return percpu_resolve(cpu, p);
 	return percpu_static(cpu, p, __start_karc_percpu, __stop_karc_percpu);
 }
 
 #define per_cpu_ptr(ptr, cpu) \
-	((__typeof__(*(ptr)) *)percpu_resolve(machine_cpu(karc_cpu->machine, (cpu)), (ptr)))
+	((__typeof__(*(ptr)) *)percpu_resolve_on(machine_cpu(karc_cpu->machine, (cpu)), (ptr)))
 #define this_cpu_ptr(ptr)	((__typeof__(*(ptr)) *)percpu_resolve(karc_cpu, (ptr)))
 #define raw_cpu_ptr(ptr)	this_cpu_ptr(ptr)
 #define per_cpu(var, cpu)	(*per_cpu_ptr(&(var), cpu))
@@ -82,31 +95,37 @@ static inline void *percpu_resolve(struct cpu *cpu, const volatile void *p)
 
 /*
  * Operations on a variable (or *cookie). A CPU's code is interrupted at safe points only, and
- * there is none inside, so plain accesses are atomic towards everything else on the CPU.
+ * there is none inside, so that a load and a store are one step towards everything else on the
+ * CPU. Each is a relaxed atomic of its own, because other CPUs may read the variable meanwhile.
  */
-#define this_cpu_read(pcp)		(*this_cpu_ptr(&(pcp)))
-#define this_cpu_write(pcp, val)	((void)(*this_cpu_ptr(&(pcp)) = (val)))
-#define this_cpu_add(pcp, val)		((void)(*this_cpu_ptr(&(pcp)) += (val)))
+#define this_cpu_read(pcp)		READ_ONCE(*this_cpu_ptr(&(pcp)))
+#define this_cpu_write(pcp, val)	WRITE_ONCE(*this_cpu_ptr(&(pcp)), (val))
+#define KARC_PCP_OP(pcp, op, val) (__extension__ ({			\
+	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
+	__typeof__(pcp) karc_new_ = (__typeof__(pcp))(*karc_pcp_ op (val)); \
+	WRITE_ONCE(*karc_pcp_, karc_new_);				\
+	karc_new_; }))
+#define this_cpu_add(pcp, val)		((void)KARC_PCP_OP(pcp, +, val))
 #define this_cpu_sub(pcp, val)		this_cpu_add(pcp, -(__typeof__(pcp))(val))
 #define this_cpu_inc(pcp)		this_cpu_add(pcp, 1)
 #define this_cpu_dec(pcp)		this_cpu_sub(pcp, 1)
-#define this_cpu_and(pcp, val)		((void)(*this_cpu_ptr(&(pcp)) &= (val)))
-#define this_cpu_or(pcp, val)		((void)(*this_cpu_ptr(&(pcp)) |= (val)))
-#define this_cpu_add_return(pcp, val)	(*this_cpu_ptr(&(pcp)) += (val))
+#define this_cpu_and(pcp, val)		((void)KARC_PCP_OP(pcp, &, val))
+#define this_cpu_or(pcp, val)		((void)KARC_PCP_OP(pcp, |, val))
+#define this_cpu_add_return(pcp, val)	KARC_PCP_OP(pcp, +, val)
 #define this_cpu_sub_return(pcp, val)	this_cpu_add_return(pcp, -(__typeof__(pcp))(val))
 #define this_cpu_inc_return(pcp)	this_cpu_add_return(pcp, 1)
 #define this_cpu_dec_return(pcp)	this_cpu_sub_return(pcp, 1)
-#define this_cpu_xchg(pcp, val) ({					\
+#define this_cpu_xchg(pcp, val) (__extension__ ({			\
 	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
 	__typeof__(pcp) karc_old_ = *karc_pcp_;				\
-	*karc_pcp_ = (val);						\
-	karc_old_; })
-#define this_cpu_cmpxchg(pcp, old, new) ({				\
+	WRITE_ONCE(*karc_pcp_, (val));					\
+	karc_old_; }))
+#define this_cpu_cmpxchg(pcp, old, new) (__extension__ ({		\
 	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
 	__typeof__(pcp) karc_old_ = *karc_pcp_;				\
 	if (karc_old_ == (old))						\
-		*karc_pcp_ = (new);					\
-	karc_old_; })
+		WRITE_ONCE(*karc_pcp_, (new));				\
+	karc_old_; }))
 
 #define __this_cpu_read(pcp)			this_cpu_read(pcp)
 #define __this_cpu_write(pcp, val)		this_cpu_write(pcp, val)

@@ -45,7 +45,7 @@ typedef struct KARC_CAPABILITY("rwlock") rwlock {
 #define KARC_LOCK_INIT_RANK(lock_rank) .rank = (lock_rank)
 #define karc_lock_set_rank(lock, lock_rank) ((lock)->rank = (lock_rank))
 #define karc_lock_rank(lock) ((lock)->rank)
-#define karc_lock_set_site(lock, where) ((lock)->site = (where))
+#define karc_lock_set_site(lock, where) WRITE_ONCE((lock)->site, (where))
 #else
 #define KARC_LOCK_INIT_RANK(lock_rank)
 #define karc_lock_set_rank(lock, lock_rank) ((void)(lock_rank))
@@ -282,9 +282,13 @@ static inline bool karc_read_try(rwlock_t *lock)
 {
 	u32 value = READ_ONCE(lock->value);
 
-	return !(value & RWLOCK_WRITER) &&
-	       __atomic_compare_exchange_n(&lock->value, &value, value + 1, false,
-					   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	while (!(value & RWLOCK_WRITER)) {
+		/* Fails when other readers came or went: that keeps nobody out. */
+		if (__atomic_compare_exchange_n(&lock->value, &value, value + 1, false,
+						__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+	}
+	return false;
 }
 
 static inline bool karc_write_try(rwlock_t *lock)

@@ -14,7 +14,8 @@
 /**
  * struct trace_listener - who wants to hear; the caller's memory
  * @ops.step: @fn is the announcing function, @text one formatted line without newline; called on
- *            the announcing fiber, in its context: it must not sleep, lock or announce
+ *            the announcing fiber, in its context: it must not sleep, lock or announce. Steps
+ *            come one after the other, also when several CPUs announce
  */
 struct trace_listener {
 	struct trace_listener *next;
@@ -24,7 +25,10 @@ struct trace_listener {
 	void *arg;
 };
 
-/* Start and stop listening on @m; @listener stays valid in between. Quiet times only. */
+/*
+ * Start and stop listening on @m; @listener stays valid in between. After trace_unlisten() it is
+ * called no more.
+ */
 void trace_listen(struct machine *m, struct trace_listener *listener,
 		  void (*step)(void *arg, const char *fn, const char *text), void *arg);
 void trace_unlisten(struct machine *m, struct trace_listener *listener);
