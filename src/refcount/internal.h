@@ -120,6 +120,7 @@ struct refcount_hot {
 	struct track *track;
 	struct rcu_cpu *rcu;
 	struct arc *deferred;			/* stack: pushed here, taken anywhere */
+	unsigned long nr_deferred;		/* atomic: its length */
 	unsigned long nr_reaping;		/* fibers of this CPU inside reap_deferred() */
 };
 

@@ -22,12 +22,14 @@
  *                 for a new line stops the machine: a ledger that forgets is worth nothing.
  *                 Peak: exact with one shard, which deterministic mode has (one host thread runs
  *                 all CPUs). With several, a shard looks at the sum each time its own share moved
- *                 by LOOK_BATCH, so a peak can be missed by LOOK_BATCH for each CPU.
+ *                 by more than a 64th of it (at most LOOK_BATCH), so a peak can be missed by that
+ *                 and one more for each CPU that allocates.
  * Unlike Linux    Linux has slabinfo, page_owner and kmemleak; nothing counts by owner type.
  */
 #include <karc/base/bug.h>
 #include <karc/base/hostmem.h>
 #include <karc/base/log.h>
+#include <karc/base/math.h>
 #include <karc/refcount/ledger.h>
 #include <limits.h>
 #include <string.h>
@@ -35,7 +37,8 @@
 #include "internal.h"
 
 #define FIRST_BITS	6
-#define LOOK_BATCH	32
+#define LOOK_BATCH	32L
+#define LOOK_SHARE	64L
 
 struct ledger_kind {
 	struct ledger_kind *next;
@@ -91,11 +94,12 @@ static noinline void ledger_look(struct ledger_count *count)
 
 	while (sum > peak && !try_cmpxchg_relaxed(&kind->peak, &peak, sum))
 		;
-	if (kind->ledger->nr_shards == 1) {
-		count->look = count->live;
-	} else {
-		count->look = count->live + LOOK_BATCH;
-		count->low = count->live - LOOK_BATCH;
+	count->look = count->live;
+	if (kind->ledger->nr_shards > 1) {
+		long slack = clamp(sum / LOOK_SHARE, 0L, LOOK_BATCH);
+
+		count->look += slack;
+		count->low = count->live - 1 - slack;
 	}
 }
 
@@ -143,8 +147,7 @@ static struct ledger_kind *new_kind(struct ledger *l, const struct arc_type *typ
 	kind->ledger = l;
 	for (i = 0; i < l->nr_shards; i++) {
 		kind->counts[i].kind = kind;
-		kind->counts[i].look = l->nr_shards == 1 ? 0 : LOOK_BATCH;
-		kind->counts[i].low = l->nr_shards == 1 ? LONG_MIN : -LOOK_BATCH;
+		kind->counts[i].low = l->nr_shards == 1 ? LONG_MIN : -1;
 	}
 	smp_store_release(l->last_kind, kind);
 	l->last_kind = &kind->next;

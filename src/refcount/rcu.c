@@ -16,12 +16,13 @@
  *                 I4  A callback that ends in a BUG or an Oops counts as called, and those behind
  *                     it are called by the next softirq; what it was to free stays and is reported.
  *
- *                 A CPU is quiet when it switches fibers, idles, or (deterministic mode) has
- *                 preemption and interrupts enabled: one host thread runs all CPUs, so what it
- *                 reads of another CPU is exact. Anything that keeps preemption off is a reader.
+ *                 A CPU is quiet when cpu_is_quiescent() says so: it switches fibers, idles, is
+ *                 outside, or (deterministic mode) has preemption and interrupts enabled: one
+ *                 host thread runs all CPUs, so what it reads of another CPU is exact. Anything
+ *                 that keeps preemption off is a reader.
  * Locking         rcu_cpu lists   its own CPU, interrupts off
- *                 nr_queued, nr_done  written by its CPU, read by any (relaxed; rcu_barrier()
- *                 needs no more, because the fiber that sees them goes on through a switch)
+ *                 nr_queued, nr_done  written by its CPU, read by any; nr_done with release and
+ *                 acquire, so that who saw a callback counted sees what it did
  * Life            call_rcu: next. Softirq: next becomes wait when wait is empty, wait is called
  *                 when gp is done. rcu_barrier() and the room's drain kick every CPU's softirq.
  * Worst case      A reader that never ends holds all memory back; cpu_relax() reports a machine
@@ -62,16 +63,7 @@ static void queue_move(struct rcu_queue *to, struct rcu_queue *from)
 /* Outside readers now, or since @wait began. */
 static bool cpu_is_quiet(struct machine *m, unsigned int id, const struct rcu_wait *wait)
 {
-	struct cpu *cpu = machine_cpu(m, id);
-
-	if (READ_ONCE(cpu->nr_switches) != wait->nr_switches[id])
-		return true;
-	if (refcount_state(m)->deterministic)
-		return !READ_ONCE(cpu->preempt_count) && !READ_ONCE(cpu->irqs_off);
-	if (READ_ONCE(cpu->fiber) == cpu->idle)
-		return true;
-	resched_cpu(cpu);
-	return false;
+	return cpu_is_quiescent(machine_cpu(m, id), wait->nr_switches[id]);
 }
 
 /* Take quiet CPUs off; true when none is left. */
@@ -94,7 +86,7 @@ static void wait_begin(struct machine *m, struct rcu_wait *wait, bool self_is_qu
 
 	smp_mb();	/* what was unlinked is unlinked for readers that begin now */
 	for (i = 0; i < nr; i++)
-		wait->nr_switches[i] = READ_ONCE(machine_cpu(m, i)->nr_switches);
+		wait->nr_switches[i] = cpu_quiescent_count(machine_cpu(m, i));
 	wait->cpus = nr == 64 ? ~0ULL : (1ULL << nr) - 1;
 	if (self_is_quiet)
 		wait->cpus &= ~(1ULL << smp_processor_id());
@@ -110,6 +102,7 @@ static void report_stall(const struct rcu_wait *wait, unsigned long round)
 void synchronize_rcu(void)
 {
 	struct machine *m = this_machine();
+	struct cpu_wait silent = { .cpu = NULL };
 	unsigned long round = 0;
 	struct rcu_wait wait;
 
@@ -117,6 +110,8 @@ void synchronize_rcu(void)
 	wait_begin(m, &wait, true);
 	while (!wait_is_over(m, &wait)) {
 		report_stall(&wait, ++round);
+		cpu_wait_check(&silent, machine_cpu(m, (unsigned int)__builtin_ctzll(wait.cpus)),
+			       "an RCU grace period");
 		cpu_relax();
 	}
 }
@@ -160,7 +155,8 @@ static void rcu_call_end(struct rcu_cpu *rcu)
 	if (!rcu->calling)
 		return;
 	rcu->calling = false;
-	WRITE_ONCE(rcu->nr_done, rcu->nr_done + 1);
+	/* Pairs with the acquire in rcu_barrier(): what the callback did is seen there. */
+	smp_store_release(&rcu->nr_done, rcu->nr_done + 1);
 }
 
 static struct rcu_head *rcu_take_done(struct rcu_cpu *rcu)
@@ -221,13 +217,12 @@ void rcu_barrier(void)
 	for (i = 0; i < nr; i++)
 		target[i] = READ_ONCE(rcu[i].nr_queued);
 	for (i = 0; i < nr; i++) {
-		for (round = 1; READ_ONCE(rcu[i].nr_done) < target[i]; round++) {
+		for (round = 1; smp_load_acquire(&rcu[i].nr_done) < target[i]; round++) {
 			smp_call_function_single((int)i, rcu_kick, NULL, 1);
 			report_stall(&rcu[i].gp, round);
 			cpu_relax();
 		}
 	}
-	smp_mb();	/* what the callbacks did is seen by the caller */
 }
 
 static unsigned long nr_pending(struct machine *m)

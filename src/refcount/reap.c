@@ -63,6 +63,7 @@ static void wait_for_task(struct arc *arc)
 	struct refcount_hot *hot = refcount_hot();
 
 	arc->link = READ_ONCE(hot->deferred);
+	__atomic_fetch_add(&hot->nr_deferred, 1, __ATOMIC_RELAXED);
 	/* Pairs with the acquire in take_deferred(). */
 	while (!try_cmpxchg_release(&hot->deferred, &arc->link, arc))
 		;
@@ -337,6 +338,7 @@ static struct arc *take_deferred(struct refcount_hot *hot, unsigned long *nr)
 		oldest = arc;
 		++*nr;
 	}
+	__atomic_fetch_sub(&hot->nr_deferred, *nr, __ATOMIC_RELAXED);
 	return oldest;
 }
 
@@ -352,7 +354,8 @@ static unsigned long reap_deferred_of(struct refcount_hot *hot)
 	r.top = take_deferred(hot, &nr);
 	reap_loop(&r);
 	reap_end(&r);
-	__atomic_fetch_sub(&hot->nr_reaping, 1, __ATOMIC_RELAXED);
+	/* Pairs with the acquire in reap_drain(). */
+	__atomic_fetch_sub(&hot->nr_reaping, 1, __ATOMIC_RELEASE);
 	return nr;
 }
 
@@ -365,13 +368,11 @@ unsigned long reap_deferred(void)
 unsigned long reap_nr_deferred(void)
 {
 	struct machine *m = this_machine();
-	const struct arc *arc;
 	unsigned long nr = 0;
 	unsigned int i;
 
 	for (i = 0; i < machine_nr_cpus(m); i++)
-		for (arc = READ_ONCE(refcount_hot_of(m, i)->deferred); arc; arc = arc->link)
-			nr++;
+		nr += READ_ONCE(refcount_hot_of(m, i)->nr_deferred);
 	return nr;
 }
 
@@ -385,7 +386,7 @@ unsigned long reap_drain(struct machine *m)
 	for (i = 0; i < machine_nr_cpus(m); i++) {
 		hot = refcount_hot_of(m, i);
 		nr += reap_deferred_of(hot);
-		for (round = 0; READ_ONCE(hot->nr_reaping) && round < DRAIN_ROUNDS; round++)
+		for (round = 0; smp_load_acquire(&hot->nr_reaping) && round < DRAIN_ROUNDS; round++)
 			fiber_yield();
 	}
 	return nr;

@@ -182,6 +182,15 @@ struct storm {
 	unsigned int next, alive, peak;
 };
 
+static void storm_grew(struct storm *s)
+{
+	unsigned int alive = __atomic_add_fetch(&s->alive, 1, __ATOMIC_RELAXED);
+	unsigned int peak = READ_ONCE(s->peak);
+
+	while (alive > peak && !try_cmpxchg_relaxed(&s->peak, &peak, alive))
+		;
+}
+
 static long rage(void *arg)
 {
 	struct thing *mine[16] = { NULL };
@@ -189,23 +198,22 @@ static long rage(void *arg)
 	struct rnd rnd;
 	int i, at;
 
-	rnd_seed(&rnd, ++s->next);
+	rnd_seed(&rnd, __atomic_add_fetch(&s->next, 1, __ATOMIC_RELAXED));
 	for (i = 0; i < 500; i++) {
 		at = (int)rnd_below(&rnd, 16);
 		if (mine[at]) {
 			arc_put(&mine[at]->arc);
 			mine[at] = NULL;
-			s->alive--;
+			__atomic_fetch_sub(&s->alive, 1, __ATOMIC_RELAXED);
 		} else {
 			mine[at] = thing_new(&apple_type);
-			if (++s->alive > s->peak)
-				s->peak = s->alive;
+			storm_grew(s);
 		}
 		if (rnd_chance(&rnd, 1, 4))
 			hw_safepoint();
 	}
 	for (i = 0; i < 16; i++) {
-		s->alive -= mine[i] != NULL;
+		__atomic_fetch_sub(&s->alive, mine[i] != NULL, __ATOMIC_RELAXED);
 		if (mine[i])
 			arc_put(&mine[i]->arc);
 	}
@@ -216,7 +224,7 @@ static void storm_on_all_cpus_balances(void **state)
 {
 	struct storm s = { 0 };
 	struct fiber *f[8];
-	unsigned int i;
+	unsigned int i, missed = 0;
 
 	(void)state;
 	register_fruit();
@@ -225,8 +233,14 @@ static void storm_on_all_cpus_balances(void **state)
 	for (i = 0; i < ARRAY_SIZE(f); i++)
 		join_clean(f[i]);
 	assert_int_equal(ledger_live(this_machine(), &apple_type), 0);
-	/* The storm counts after a creation what the ledger counts within it. */
-	assert_in_range(ledger_peak(this_machine(), &apple_type), s.peak, s.peak + ARRAY_SIZE(f));
+	/*
+	 * The storm counts after a creation what the ledger counts within it. With a shard for
+	 * each CPU the ledger may miss a few: see its theory statement.
+	 */
+	if (machine_config(this_machine())->mode == MACHINE_PARALLEL)
+		missed = ARRAY_SIZE(f) * (1 + 2);
+	assert_in_range(ledger_peak(this_machine(), &apple_type),
+			s.peak > missed ? s.peak - missed : 0, s.peak + ARRAY_SIZE(f));
 }
 
 static long too_many_out(void *arg)

@@ -7,6 +7,7 @@
 #include "fixture.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include <karc/base/bug.h>
 #include <karc/hw/irq.h>
@@ -544,6 +545,56 @@ static void callback_without_end_is_left_at_shutdown(void **state)
 	assert_non_null(strstr(v.reason, "rcu callback"));
 }
 
+/* ---- a CPU that is blocked outside karc ---- */
+
+struct outsider {
+	int pipe[2];
+	bool out;
+	bool called;
+	struct rcu_head head;
+};
+
+static long blocks_outside(void *arg)
+{
+	struct outsider *o = arg;
+	char byte;
+	ssize_t got;
+
+	cpu_leave();
+	__atomic_store_n(&o->out, true, __ATOMIC_RELEASE);
+	got = read(o->pipe[0], &byte, 1);
+	cpu_enter();
+	return got;
+}
+
+static void notes_call(struct rcu_head *head)
+{
+	WRITE_ONCE(container_of(head, struct outsider, head)->called, true);
+}
+
+static void a_cpu_outside_holds_up_no_grace_period(void **state)
+{
+	struct outsider o = { .out = false };
+	struct machine_result r;
+	struct fiber *f;
+
+	(void)state;
+	assert_int_equal(pipe(o.pipe), 0);
+	f = fiber_spawn(machine_nr_cpus(this_machine()) - 1, "outsider", blocks_outside, &o);
+	while (!__atomic_load_n(&o.out, __ATOMIC_ACQUIRE))
+		cpu_relax();
+	for (int i = 0; i < 20; i++)
+		synchronize_rcu();
+	call_rcu(&o.head, notes_call);
+	rcu_barrier();
+	assert_true(READ_ONCE(o.called));
+	assert_int_equal(write(o.pipe[1], "x", 1), 1);
+	fiber_join(f, &r);
+	assert_int_equal(r.value, 1);
+	close(o.pipe[0]);
+	close(o.pipe[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -562,6 +613,9 @@ int main(void)
 		karc_unit_test(sleeping_reader_is_reported),
 		karc_unit_test(waiting_as_a_reader_is_reported_and_does_not_hang),
 		cmocka_unit_test(readers_never_see_freed_elements),
+		/* Somebody must go on while a host thread is blocked. */
+		karc_unit_test_cpus_parallel(a_cpu_outside_holds_up_no_grace_period, 4),
+		karc_unit_test_cpus_parallel(a_cpu_outside_holds_up_no_grace_period, 8),
 		karc_unit_test(rcu_list_keeps_its_order),
 		karc_unit_test(rcu_hlist_keeps_its_order),
 	};
