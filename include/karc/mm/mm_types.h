@@ -20,6 +20,7 @@ struct file;
 struct inode;
 struct kmem_cache;
 struct vm_operations_struct;
+struct vma_name;
 
 typedef struct { u64 pte; } pte_t;
 typedef struct { u64 pmd; } pmd_t;
@@ -82,8 +83,9 @@ struct page {
 			unsigned char compound_order;
 		};
 		struct {			/* slab; see mm/slab */
-			struct list_head slab_list;
+			/* Lies where others look for ->compound_head: so nothing that changes. */
 			struct kmem_cache *slab_cache;
+			struct list_head slab_list;
 			void *freelist;
 			void *s_mem;
 		};
@@ -151,6 +153,7 @@ struct mm_struct {
 	u64 id;					/* order of creation */
 	struct list_head mm_node;		/* all mms of the machine; space room's lock */
 	unsigned long cpu_bitmap;		/* CPUs whose TLB may hold this mm (atomic) */
+	int tlb_flush_pending;			/* atomic: changes of entries under way, tlbflush.h */
 };
 
 /**
@@ -174,6 +177,7 @@ struct vm_area_struct {
 	pgoff_t vm_pgoff;			/* pages */
 	struct file *vm_file;			/* owned or NULL */
 	void *vm_private_data;
+	struct vma_name *anon_name;		/* one count, or NULL */
 	struct list_head rmap_node;		/* mapping->i_mmap or anon_vma's list */
 };
 

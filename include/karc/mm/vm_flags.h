@@ -20,6 +20,7 @@
 #define VM_GROWSDOWN	0x00000100UL
 #define VM_UFFD_MISSING	0x00000200UL
 #define VM_PFNMAP	0x00000400UL	/* bare frames, no struct page behind the entries */
+#define VM_MAYBE_GUARD	0x00000800UL	/* guards were put here: fork must copy the entries */
 #define VM_UFFD_WP	0x00001000UL
 
 #define VM_LOCKED	0x00002000UL
@@ -42,6 +43,8 @@
 #define VM_HUGEPAGE	0x20000000UL
 #define VM_NOHUGEPAGE	0x40000000UL
 #define VM_MERGEABLE	0x80000000UL
+#define VM_DROPPABLE	(1UL << 40)	/* its pages may go at any time */
+#define VM_SEALED	(1UL << 42)	/* the mapping stays as it is */
 
 #define VM_STACK		VM_GROWSDOWN
 #define VM_GROWSUP		VM_NONE
@@ -56,6 +59,9 @@
 
 /* The initial stack while exec builds it. */
 #define VM_STACK_INCOMPLETE_SETUP	(VM_RAND_READ | VM_SEQ_READ)
+
+/* Differences that keep nobody from merging; the whole has what a part has. */
+#define VM_IGNORE_MERGE		(VM_SOFTDIRTY | VM_MAYBE_GUARD)
 
 /* Mappings that are never merged with a neighbour. */
 #define VM_SPECIAL		(VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP)

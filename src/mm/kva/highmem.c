@@ -107,14 +107,14 @@ static void slot_map(struct kmap_state *ks, struct kmap_slot *slot, struct page 
 	slot->page = page;
 	slot->count = 1;
 	slot->site = site;
-	ks->nr_used++;
+	WRITE_ONCE(ks->nr_used, ks->nr_used + 1);
 }
 
 static void slot_unmap(struct kmap_state *ks, struct kmap_slot *slot)
 {
 	physmem_window_unmap(karc_cpu->machine, slot_address(ks, slot), 1);
 	slot->page = NULL;
-	ks->nr_used--;
+	WRITE_ONCE(ks->nr_used, ks->nr_used - 1);
 }
 
 /* The frame's slot with one more user, or NULL when all slots are taken. */
@@ -257,7 +257,7 @@ unsigned long kmap_nr_mapped(struct machine *m)
 {
 	const struct kva *kva = machine_room(m, ROOM_KVA);
 
-	return kva->kmap ? kva->kmap->nr_used : 0;
+	return kva->kmap ? READ_ONCE(kva->kmap->nr_used) : 0;
 }
 
 static bool has_highmem(const struct machine *m)

@@ -88,7 +88,7 @@ static void area_insert(struct kva *kva, struct vmap_area *va)
 	}
 	rb_link_node(&va->node, parent, link);
 	rb_insert_color(&va->node, &kva->areas);
-	kva->nr_areas++;
+	WRITE_ONCE(kva->nr_areas, kva->nr_areas + 1);
 }
 
 /* First fit from @from; 0 if there is no hole. Remembers the largest hole it skipped. */
@@ -182,7 +182,7 @@ void area_free(struct vmap_area *va)
 	spin_lock_irqsave(&kva->lock, irqs);
 	before = rb_area(rb_prev(&va->node));
 	rb_erase(&va->node, &kva->areas);
-	kva->nr_areas--;
+	WRITE_ONCE(kva->nr_areas, kva->nr_areas - 1);
 	kva->search_from = min(kva->search_from, before ? before->va_end : kva->start);
 	spin_unlock_irqrestore(&kva->lock, irqs);
 	kmem_cache_free(kva->area_cache, va);
@@ -298,5 +298,5 @@ unsigned long vmalloc_to_pfn(const void *addr)
 
 unsigned long vmap_nr_areas(struct machine *m)
 {
-	return ((struct kva *)machine_room(m, ROOM_KVA))->nr_areas;
+	return READ_ONCE(((struct kva *)machine_room(m, ROOM_KVA))->nr_areas);
 }

@@ -28,7 +28,7 @@ struct phys {
 	unsigned long max_pfn;
 	unsigned int nr_nodes;
 	struct pglist_data *nodes[MAX_NUMNODES];	/* by number; NULL where there is none */
-	u8 *pageblock;			/* by pfn >> pageblock_order; types under zone->lock */
+	u8 *pageblock;			/* by pfn >> pageblock_order; atomic, types: zone->lock */
 	struct frame_track *track;	/* by pfn; NULL unless the machine tracks */
 	unsigned long nr_bad;		/* atomic: frames taken out of use */
 	const struct reclaim_ops *reclaim;
@@ -86,6 +86,21 @@ static inline int pageblock_type(const struct phys *phys, unsigned long pfn)
 static inline int page_migratetype(const struct page *page)
 {
 	return (int)((page->flags >> PAGE_MIGRATE_SHIFT) & 7);
+}
+
+/*
+ * The whole word at once. Nobody else changes it then, but who looks for a free buddy reads the
+ * words of frames that are somebody's.
+ */
+static inline void page_set_flags(struct page *page, unsigned long flags)
+{
+	WRITE_ONCE(page->flags, flags);
+}
+
+/* All flags off; zone and node stay. */
+static inline void page_clear_flags(struct page *page)
+{
+	page_set_flags(page, page->flags & PAGE_PLACE_MASK);
 }
 
 /* Order of a block on a zone's list; its lock is held. */

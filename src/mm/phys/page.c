@@ -137,7 +137,7 @@ void bad_pages(struct page *page, unsigned long nr_pages, const char *reason)
 	     reason);
 	dump_page(worst, damage_of(worst));
 	for (unsigned long i = 0; i < nr_pages; i++) {
-		page[i].flags = (page[i].flags & PAGE_PLACE_MASK) | 1UL << PG_hwpoison;
+		page_set_flags(page + i, (page[i].flags & PAGE_PLACE_MASK) | 1UL << PG_hwpoison);
 		page[i].mapping = NULL;
 		page[i].dtors = NULL;
 		page_mapcount_reset(page + i);

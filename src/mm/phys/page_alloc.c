@@ -76,7 +76,8 @@ static void poison_block(struct page *page, unsigned int order)
 	if (likely(!mem_poison_active()) || PageHighMem(page))
 		return;
 	for (unsigned long i = 0; i < 1UL << order; i += pageblock_nr_pages)
-		phys->pageblock[(page_to_pfn(page) + i) >> pageblock_order] |= PB_POISONED;
+		__atomic_fetch_or(&phys->pageblock[(page_to_pfn(page) + i) >> pageblock_order],
+				  (u8)PB_POISONED, __ATOMIC_RELAXED);
 	mem_poison(page_to_virt(page), PAGE_SIZE << order);
 }
 
@@ -122,7 +123,7 @@ static void prep_new_block(struct page *page, unsigned int order, gfp_t gfp,
 
 	set_page_private(page, 0);
 	for (unsigned long i = 1; i < 1UL << order; i++) {
-		page[i].flags = place;
+		page_set_flags(page + i, place);
 		page[i].compound_head = 0;
 	}
 	unpoison_block(page, order);
@@ -382,7 +383,7 @@ static bool free_prepare(struct phys *phys, struct page *page, unsigned int orde
 			bad = true;
 			continue;
 		}
-		p->flags &= PAGE_PLACE_MASK;
+		page_clear_flags(p);
 	}
 	if (unlikely(bad)) {
 		bad_pages(page, 1UL << order, "found when freed");

@@ -52,6 +52,19 @@ void pcp_init(struct phys *phys)
 	}
 }
 
+/* Only this CPU changes it; others read it to count free frames. */
+static int pcp_count(struct per_cpu_pages *pcp, int delta)
+{
+	WRITE_ONCE(pcp->count, pcp->count + delta);
+	return pcp->count;
+}
+
+static void mark_pcp(struct page *page, int migratetype)
+{
+	page_set_flags(page, (page->flags & PAGE_PLACE_MASK) | 1UL << PG_pcp |
+			     (unsigned long)migratetype << PAGE_MIGRATE_SHIFT);
+}
+
 /* Up to pcp->batch frames from the zone, lowest address first. Interrupts are off. */
 static void pcp_refill(struct phys *phys, struct zone *zone, struct per_cpu_pages *pcp,
 		       int migratetype)
@@ -62,10 +75,9 @@ static void pcp_refill(struct phys *phys, struct zone *zone, struct per_cpu_page
 
 		if (!page)
 			break;
-		page->flags = (page->flags & PAGE_PLACE_MASK) | 1UL << PG_pcp |
-			      (unsigned long)migratetype << PAGE_MIGRATE_SHIFT;
+		mark_pcp(page, migratetype);
 		list_add_tail(&page->pcp_list, &pcp->lists[migratetype]);
-		pcp->count++;
+		pcp_count(pcp, 1);
 	}
 	spin_unlock(&zone->lock);
 }
@@ -75,8 +87,8 @@ static struct page *pcp_pop(struct per_cpu_pages *pcp, int migratetype)
 	struct page *page = list_first_entry(&pcp->lists[migratetype], struct page, pcp_list);
 
 	list_del(&page->pcp_list);
-	page->flags &= PAGE_PLACE_MASK;
-	pcp->count--;
+	page_clear_flags(page);
+	pcp_count(pcp, -1);
 	return page;
 }
 
@@ -122,8 +134,8 @@ static void pcp_give_back(struct phys *phys, struct zone *zone, struct per_cpu_p
 		struct page *page = pcp_coldest(pcp, &turn);
 
 		list_del(&page->pcp_list);
-		page->flags &= PAGE_PLACE_MASK;
-		pcp->count--;
+		page_clear_flags(page);
+		pcp_count(pcp, -1);
 		zone_add_block(zone, page, 0, pageblock_type(phys, page_to_pfn(page)));
 	}
 	spin_unlock(&zone->lock);
@@ -144,10 +156,9 @@ void pcp_free(struct page *page)
 	}
 	local_irq_save(flags);
 	pcp = &phys_hot()->pcp[page_zonenum(page)];
-	page->flags = (page->flags & PAGE_PLACE_MASK) | 1UL << PG_pcp |
-		      (unsigned long)migratetype << PAGE_MIGRATE_SHIFT;
+	mark_pcp(page, migratetype);
 	list_add(&page->pcp_list, &pcp->lists[migratetype]);
-	if (++pcp->count >= pcp->high)
+	if (pcp_count(pcp, 1) >= pcp->high)
 		pcp_give_back(phys, page_zone(page), pcp, pcp->batch);
 	local_irq_restore(flags);
 }

@@ -157,22 +157,12 @@ static void unpoison_all(const struct phys *phys)
 	}
 }
 
-static unsigned long drain_every_cpu(struct phys *phys)
-{
-	unsigned long nr = 0;
-	unsigned int i;
-
-	for_each_cpu_of(phys->machine, i)
-		nr += pcp_drain_cpu(phys, machine_cpu(phys->machine, i), NULL);
-	return nr;
-}
-
 static void phys_exit(struct machine *m)
 {
 	struct phys *phys = phys_of(m);
 	struct phys_stats stats;
 
-	drain_every_cpu(phys);
+	drain_all_pages(NULL);
 	stats = phys_stats(m);
 	if (stats.nr_buddy != stats.nr_managed)
 		report_left(phys);

@@ -24,7 +24,9 @@
  *
  * Locking
  *	lists, NR_FREE_PAGES, pageblock types	read and write under zone->lock (LR_ZONE, irqs off)
- *	NR_FREE_PAGES				may be read without: a watermark is a guess anyway
+ *	NR_FREE_PAGES, nr_free, list heads	may be read without: a watermark is a guess anyway
+ *	page->flags of any frame		the owner's; read by whoever looks for a free buddy,
+ *						who believes PG_buddy only with his zone's bits
  *	everything else				constant after boot
  *
  * Life
@@ -102,8 +104,12 @@ int get_pageblock_migratetype(const struct page *page)
 static void pageblock_set_type(struct phys *phys, unsigned long pfn, int migratetype)
 {
 	u8 *block = &phys->pageblock[pfn >> pageblock_order];
+	u8 was = READ_ONCE(*block), type = (u8)migratetype;
 
-	WRITE_ONCE(*block, (u8)((*block & ~PB_TYPE_MASK) | (unsigned int)migratetype));
+	/* Two zones with a lock each may meet in a block, and PB_POISONED has no lock at all. */
+	while (!__atomic_compare_exchange_n(block, &was, (u8)((was & ~PB_TYPE_MASK) | type), false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
 }
 
 void set_pageblock_migratetype(struct page *page, int migratetype)
@@ -122,22 +128,28 @@ static void zone_count_free(struct zone *zone, long delta)
 	WRITE_ONCE(zone->vm_stat[NR_FREE_PAGES], zone->vm_stat[NR_FREE_PAGES] + delta);
 }
 
+/* Read without the lock when a watermark is looked at. */
+static void area_count(struct free_area *area, long delta)
+{
+	WRITE_ONCE(area->nr_free, area->nr_free + (unsigned long)delta);
+}
+
 /* Put a block on its list as it is; no merging. */
 static void list_block(struct zone *zone, struct page *page, unsigned int order, int migratetype)
 {
-	page->flags = zone_page_flags(zone) | 1UL << PG_buddy |
-		      (unsigned long)migratetype << PAGE_MIGRATE_SHIFT;
 	page->private = order;
+	page_set_flags(page, zone_page_flags(zone) | 1UL << PG_buddy |
+			     (unsigned long)migratetype << PAGE_MIGRATE_SHIFT);
 	list_add(&page->buddy_list, &zone->free_area[order].free_list[migratetype]);
-	zone->free_area[order].nr_free++;
+	area_count(&zone->free_area[order], 1);
 }
 
 static void unlist_block(struct zone *zone, struct page *page, unsigned int order)
 {
 	list_del(&page->buddy_list);
-	page->flags = zone_page_flags(zone);
+	page_set_flags(page, zone_page_flags(zone));
 	page->private = 0;
-	zone->free_area[order].nr_free--;
+	area_count(&zone->free_area[order], -1L);
 }
 
 /* Is the block at @pfn free, of this order, in this zone? */
@@ -147,7 +159,7 @@ static bool block_is_free(struct zone *zone, const struct page *page, unsigned l
 	const unsigned long place = PAGE_PLACE_MASK | 1UL << PG_buddy;
 
 	return zone_spans_pfn(zone, pfn) &&
-	       (page->flags & place) == (zone_page_flags(zone) | 1UL << PG_buddy) &&
+	       (READ_ONCE(page->flags) & place) == (zone_page_flags(zone) | 1UL << PG_buddy) &&
 	       buddy_order(page) == order;
 }
 

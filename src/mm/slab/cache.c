@@ -316,7 +316,7 @@ static unsigned long cache_nr_slabs(const struct kmem_cache *cachep)
 static bool arrays_have_objects(const struct kmem_cache *cachep)
 {
 	for (unsigned int cpu = 0; cpu < cachep->state->nr_cpus; cpu++) {
-		if (READ_ONCE(cachep->cpu_cache[cpu]->avail))
+		if (READ_ONCE(array_of_cpu(cachep, cpu)->avail))
 			return true;
 	}
 	return false;
@@ -413,33 +413,32 @@ unsigned long kmem_cache_live_objects(struct kmem_cache *cachep)
 
 		if (n)
 			used += READ_ONCE(n->total_slabs) * cachep->num -
-				READ_ONCE(n->free_objects) -
-				(n->shared ? READ_ONCE(n->shared->avail) : 0);
+				READ_ONCE(n->free_objects) - shared_avail(n);
 	}
 	for (unsigned int cpu = 0; cpu < cachep->state->nr_cpus; cpu++)
-		used -= READ_ONCE(cachep->cpu_cache[cpu]->avail);
+		used -= READ_ONCE(array_of_cpu(cachep, cpu)->avail);
 	return used;
 }
 
 static void show_cache(FILE *out, struct kmem_cache *cachep)
 {
-	unsigned long slabs = 0, free_slabs = 0, free_objects = 0, shared_avail = 0;
+	unsigned long slabs = 0, free_slabs = 0, free_objects = 0, in_shared = 0;
 
 	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
 		const struct kmem_cache_node *n = cachep->node[nid];
 
 		if (!n)
 			continue;
-		slabs += n->total_slabs;
-		free_slabs += n->free_slabs;
-		free_objects += n->free_objects;
-		shared_avail += n->shared ? n->shared->avail : 0;
+		slabs += READ_ONCE(n->total_slabs);
+		free_slabs += READ_ONCE(n->free_slabs);
+		free_objects += READ_ONCE(n->free_objects);
+		in_shared += shared_avail(n);
 	}
 	fprintf(out, "%-17s %6lu %6lu %6u %4u %4d", cachep->name,
 		slabs * cachep->num - free_objects, slabs * cachep->num, cachep->size, cachep->num,
 		1 << cachep->gfporder);
 	fprintf(out, " : tunables %4u %4u %4u", cachep->limit, cachep->batchcount, cachep->shared);
-	fprintf(out, " : slabdata %6lu %6lu %6lu\n", slabs - free_slabs, slabs, shared_avail);
+	fprintf(out, " : slabdata %6lu %6lu %6lu\n", slabs - free_slabs, slabs, in_shared);
 }
 
 void slabinfo_show(FILE *out)

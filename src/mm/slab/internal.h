@@ -53,7 +53,8 @@ struct slab_state {
 	unsigned long max_pfn;
 	unsigned int nr_cpus;
 	bool multi_node;
-	struct percpu_state *percpu;	/* NULL until somebody allocates */
+	struct percpu_state *percpu;	/* NULL until somebody allocates; never changes then */
+	spinlock_t percpu_lock;		/* for making it */
 	struct array_cache none;	/* stands for an array that was not needed yet: limit 0 */
 };
 
@@ -79,6 +80,41 @@ static inline struct slab_state *slab_here(void)
 static inline struct hostmem_account *slab_hostmem(const struct slab_state *state)
 {
 	return machine_hostmem(state->machine);
+}
+
+/*
+ * Arrays and counts have one writer at a time (their CPU, or who holds list_lock) and readers
+ * without any lock, who want a number and nothing that it stands for.
+ */
+static inline void array_push(struct array_cache *ac, void *obj)
+{
+	unsigned int avail = ac->avail;
+
+	ac->entry[avail] = obj;
+	WRITE_ONCE(ac->avail, avail + 1);
+}
+
+static inline void *array_pop(struct array_cache *ac)
+{
+	unsigned int avail = ac->avail - 1;
+
+	WRITE_ONCE(ac->avail, avail);
+	return ac->entry[avail];
+}
+
+#define count_add(count, delta)	WRITE_ONCE(count, (count) + (delta))
+
+/* Another CPU's array; its entries are its own. */
+static inline struct array_cache *array_of_cpu(const struct kmem_cache *cachep, unsigned int cpu)
+{
+	return smp_load_acquire(&cachep->cpu_cache[cpu]);
+}
+
+static inline unsigned int shared_avail(const struct kmem_cache_node *n)
+{
+	const struct array_cache *shared = smp_load_acquire(&n->shared);
+
+	return shared ? READ_ONCE(shared->avail) : 0;
 }
 
 static inline unsigned int obj_to_index(const struct kmem_cache *cachep, const struct page *page,

@@ -181,7 +181,7 @@ void kfree_site(const void *p, const struct site *site)
 		/* No safe point in here: nobody else runs on this CPU meanwhile. */
 		if (likely(ac->avail < ac->limit &&
 			   !(ac->avail && ac->entry[ac->avail - 1] == p))) {
-			ac->entry[ac->avail++] = (void *)p;
+			array_push(ac, (void *)p);
 			return;
 		}
 	}

@@ -16,7 +16,8 @@
  *	I3 nr_objects is the number of last bits
  *
  * Locking
- *	maps and counts: lock (LR_SLAB_NODE, irqs off). Units are cleared without it.
+ *	maps and counts: lock (LR_SLAB_NODE, irqs off). Units are cleared without it. The chunk is
+ *	made under slab_state.percpu_lock; who sees the pointer sees all of it.
  *
  * Worst case
  *	First fit from first_free: as long as the used map.
@@ -80,14 +81,12 @@ void percpu_alloc_exit(struct slab_state *state)
 	state->percpu = NULL;
 }
 
-/* The chunk, made now if nobody needed it before; NULL if the host has no memory. */
-static struct percpu_state *percpu_get(struct slab_state *state)
+/* Host memory only; percpu_lock is held. */
+static struct percpu_state *percpu_make(struct slab_state *state)
 {
 	struct hostmem_account *account = slab_hostmem(state);
-	struct percpu_state *ps = state->percpu;
+	struct percpu_state *ps;
 
-	if (ps)
-		return ps;
 	ps = hostmem_map(account, sizeof(*ps));
 	if (!ps)
 		return NULL;
@@ -104,13 +103,30 @@ static struct percpu_state *percpu_get(struct slab_state *state)
 	for (unsigned int cpu = 0; cpu < state->nr_cpus; cpu++)
 		machine_cpu(state->machine, cpu)->percpu_offset =
 			(long)((unsigned long)unit_address(ps, cpu, 0) - PERCPU_DYNAMIC_BASE);
-	state->percpu = ps;
 	return ps;
 unmap_units:
 	hostmem_unmap(account, ps->units, ps->units_bytes);
 unmap_state:
 	hostmem_unmap(account, ps, sizeof(*ps));
 	return NULL;
+}
+
+/* The chunk, made now if nobody needed it before; NULL if the host has no memory. */
+static struct percpu_state *percpu_get(struct slab_state *state)
+{
+	struct percpu_state *ps = smp_load_acquire(&state->percpu);
+	unsigned long flags;
+
+	if (likely(ps))
+		return ps;
+	spin_lock_irqsave(&state->percpu_lock, flags);
+	ps = state->percpu;
+	if (!ps) {
+		ps = percpu_make(state);
+		smp_store_release(&state->percpu, ps);
+	}
+	spin_unlock_irqrestore(&state->percpu_lock, flags);
+	return ps;
 }
 
 /* Take a run of grains; PCPU_NR_GRAINS if there is none. */
@@ -123,7 +139,7 @@ static unsigned long take_grains(struct percpu_state *ps, unsigned int nr, unsig
 	if (at + nr <= PCPU_NR_GRAINS) {
 		bitmap_set(ps->used, (unsigned int)at, nr);
 		__set_bit(at + nr - 1, ps->last);
-		ps->nr_objects++;
+		count_add(ps->nr_objects, 1);
 		if (at == ps->first_free)
 			ps->first_free = at + nr;
 	} else {
@@ -176,7 +192,7 @@ static bool give_grains(struct percpu_state *ps, unsigned long grain)
 		__clear_bit(end - 1, ps->last);
 		bitmap_clear(ps->used, (unsigned int)grain, (unsigned int)(end - grain));
 		ps->first_free = min(ps->first_free, grain);
-		ps->nr_objects--;
+		count_add(ps->nr_objects, -1);
 	}
 	spin_unlock_irqrestore(&ps->lock, flags);
 	return starts;
@@ -184,7 +200,7 @@ static bool give_grains(struct percpu_state *ps, unsigned long grain)
 
 void free_percpu_site(void __percpu *p, const struct site *site)
 {
-	struct percpu_state *ps = slab_here()->percpu;
+	struct percpu_state *ps = smp_load_acquire(&slab_here()->percpu);
 	unsigned long offset = (unsigned long)p - PERCPU_DYNAMIC_BASE;
 	bool freed;
 
@@ -200,7 +216,9 @@ unsigned long percpu_nr_objects(struct machine *m)
 {
 	const struct slab_state *state = machine_room(m, ROOM_SLAB);
 
-	return state->percpu ? state->percpu->nr_objects : 0;
+	const struct percpu_state *ps = smp_load_acquire(&state->percpu);
+
+	return ps ? READ_ONCE(ps->nr_objects) : 0;
 }
 
 void percpu_alloc_check(struct slab_state *state, struct check_report *report)

@@ -54,6 +54,7 @@ static int slab_init(struct machine *m)
 	state->nr_cpus = machine_nr_cpus(m);
 	state->multi_node = node_by_index(1) != NULL;
 	mutex_init_rank(&state->slab_mutex, LR_SLAB_MUTEX);
+	spin_lock_init_rank(&state->percpu_lock, LR_SLAB_NODE);
 	INIT_LIST_HEAD(&state->caches);
 	state->frame_class = hostmem_map(machine_hostmem(m), frame_class_bytes(state));
 	if (!state->frame_class)
@@ -177,12 +178,12 @@ static unsigned long nr_cached(const struct kmem_cache *cachep)
 	unsigned long nr = 0;
 
 	for (unsigned int cpu = 0; cpu < cachep->state->nr_cpus; cpu++)
-		nr += cachep->cpu_cache[cpu]->avail;
+		nr += READ_ONCE(array_of_cpu(cachep, cpu)->avail);
 	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
 		const struct kmem_cache_node *n = cachep->node[nid];
 
 		if (n)
-			nr += (n->shared ? n->shared->avail : 0) + n->free_slabs;
+			nr += shared_avail(n) + READ_ONCE(n->free_slabs);
 	}
 	return nr;
 }

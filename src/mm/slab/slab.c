@@ -101,7 +101,7 @@ static struct array_cache *cpu_cache_get(struct kmem_cache *cachep)
 	ac = array_make(cachep, cachep->limit, cachep->batchcount);
 	if (!ac)
 		return NULL;
-	cachep->cpu_cache[cpu] = ac;
+	smp_store_release(&cachep->cpu_cache[cpu], ac);
 	if (cachep->kmalloc_class && !cachep->debug)
 		slab_hot()->kmalloc_cache[cachep->kmalloc_class] = ac;
 	return ac;
@@ -111,8 +111,9 @@ static struct array_cache *cpu_cache_get(struct kmem_cache *cachep)
 static struct array_cache *shared_get(struct kmem_cache *cachep, struct kmem_cache_node *n)
 {
 	if (!n->shared && cachep->shared)
-		n->shared = array_make(cachep, cachep->batchcount * cachep->shared,
-				       cachep->batchcount);
+		smp_store_release(&n->shared,
+				  array_make(cachep, cachep->batchcount * cachep->shared,
+					     cachep->batchcount));
 	return n->shared;
 }
 
@@ -125,8 +126,8 @@ static unsigned int transfer_objects(struct array_cache *to, struct array_cache 
 	if (!nr)
 		return 0;
 	memcpy(to->entry + to->avail, from->entry + from->avail - nr, sizeof(void *) * nr);
-	from->avail -= nr;
-	to->avail += nr;
+	count_add(from->avail, -nr);
+	count_add(to->avail, nr);
 	return nr;
 }
 
@@ -271,7 +272,7 @@ static struct page *get_first_slab(struct kmem_cache_node *n)
 		return page;
 	page = list_first_entry_or_null(&n->slabs_free, struct page, slab_list);
 	if (page)
-		n->free_slabs--;
+		count_add(n->free_slabs, -1);
 	return page;
 }
 
@@ -298,7 +299,7 @@ static unsigned int alloc_block(const struct kmem_cache *cachep, struct array_ca
 
 	for (unsigned int i = nr; i-- > 0;)
 		ac->entry[ac->avail + i] = slab_get_obj(cachep, page);
-	ac->avail += nr;
+	count_add(ac->avail, nr);
 	return batch - nr;
 }
 
@@ -384,11 +385,11 @@ static void cache_grow_end(struct kmem_cache *cachep, struct page *page)
 
 	INIT_LIST_HEAD(&page->slab_list);
 	spin_lock(&n->list_lock);
-	n->total_slabs++;
-	n->free_objects += cachep->num - page->slab_active;
+	count_add(n->total_slabs, 1);
+	count_add(n->free_objects, cachep->num - page->slab_active);
 	if (!page->slab_active) {
 		list_add_tail(&page->slab_list, &n->slabs_free);
-		n->free_slabs++;
+		count_add(n->free_slabs, 1);
 	} else {
 		fixup_slab_list(cachep, n, page);
 	}
@@ -414,7 +415,7 @@ static void refill_from_node(struct kmem_cache *cachep, struct array_cache *ac,
 		batch = alloc_block(cachep, ac, page, batch);
 		fixup_slab_list(cachep, n, page);
 	}
-	n->free_objects -= ac->avail - before;
+	count_add(n->free_objects, -(unsigned long)(ac->avail - before));
 out:
 	spin_unlock(&n->list_lock);
 }
@@ -433,20 +434,22 @@ static noinline void *cache_alloc_refill(struct kmem_cache *cachep, gfp_t gfp)
 	batch = ac->batchcount;
 	if (!ac->touched)
 		batch = min(batch, BATCHREFILL_LIMIT);
-	if (READ_ONCE(n->free_objects) || (n->shared && READ_ONCE(n->shared->avail)))
+	if (READ_ONCE(n->free_objects) || shared_avail(n))
 		refill_from_node(cachep, ac, n, batch);
 	if (!ac->avail) {
 		page = cache_grow_begin(cachep, gfp, node);
+		/* It may have slept, and this may be another CPU. */
+		ac = cpu_cache_get(cachep);
 		if (page) {
-			if (!ac->avail)
+			if (ac && !ac->avail)
 				alloc_block(cachep, ac, page, batch);
 			cache_grow_end(cachep, page);
 		}
-		if (!ac->avail)
+		if (!ac || !ac->avail)
 			return NULL;
 	}
 	ac->touched = 1;
-	return ac->entry[--ac->avail];
+	return array_pop(ac);
 }
 
 /* @size: bytes of the object that were asked for. */
@@ -464,7 +467,7 @@ void *slab_alloc(struct kmem_cache *cachep, gfp_t gfp, size_t size, const struct
 	ac = cachep->cpu_cache[smp_processor_id()];
 	if (likely(ac->avail)) {
 		ac->touched = 1;
-		obj = ac->entry[--ac->avail];
+		obj = array_pop(ac);
 	} else {
 		obj = cache_alloc_refill(cachep, gfp);
 	}
@@ -493,21 +496,21 @@ static void free_block(struct kmem_cache *cachep, void **objpp, unsigned int nr_
 		page = virt_to_head_page(objpp[i]);
 		if (unlikely(!slab_put_obj(cachep, page, objpp[i])))
 			continue;
-		n->free_objects++;
+		count_add(n->free_objects, 1);
 		list_del(&page->slab_list);
 		if (page->slab_active == 0) {
 			list_add(&page->slab_list, &n->slabs_free);
-			n->free_slabs++;
+			count_add(n->free_slabs, 1);
 		} else {
 			list_add_tail(&page->slab_list, &n->slabs_partial);
 		}
 	}
 	while (n->free_objects > n->free_limit && !list_empty(&n->slabs_free)) {
-		n->free_objects -= cachep->num;
+		count_add(n->free_objects, -(unsigned long)cachep->num);
 		page = list_last_entry(&n->slabs_free, struct page, slab_list);
 		list_move(&page->slab_list, list);
-		n->free_slabs--;
-		n->total_slabs--;
+		count_add(n->free_slabs, -1);
+		count_add(n->total_slabs, -1);
 	}
 }
 
@@ -525,12 +528,12 @@ static noinline void cache_flusharray(struct kmem_cache *cachep, struct array_ca
 	if (shared && shared->avail < shared->limit) {
 		batch = min(batch, shared->limit - shared->avail);
 		memcpy(shared->entry + shared->avail, ac->entry, sizeof(void *) * batch);
-		shared->avail += batch;
+		count_add(shared->avail, batch);
 	} else {
 		free_block(cachep, ac->entry, batch, node, &list);
 	}
 	spin_unlock(&n->list_lock);
-	ac->avail -= batch;
+	count_add(ac->avail, -batch);
 	memmove(ac->entry, ac->entry + batch, sizeof(void *) * ac->avail);
 	slabs_destroy(cachep, &list);
 }
@@ -559,7 +562,7 @@ static noinline void cache_free_slow(struct kmem_cache *cachep, void *obj)
 	}
 	if (ac->avail >= ac->limit)
 		cache_flusharray(cachep, ac);
-	ac->entry[ac->avail++] = obj;
+	array_push(ac, obj);
 }
 
 void slab_free(struct kmem_cache *cachep, void *obj, const struct site *site)
@@ -574,7 +577,7 @@ void slab_free(struct kmem_cache *cachep, void *obj, const struct site *site)
 	if (unlikely(ac->avail && ac->entry[ac->avail - 1] == obj))
 		report_double_free(cachep, obj, site);
 	else if (likely(ac->avail < ac->limit && !(cachep->debug & DEBUG_NODES)))
-		ac->entry[ac->avail++] = obj;
+		array_push(ac, obj);
 	else
 		cache_free_slow(cachep, obj);
 	local_irq_restore(flags);
@@ -589,7 +592,7 @@ unsigned long drain_cpu_array(struct kmem_cache *cachep, unsigned int cpu)
 	unsigned long nr = ac->avail;
 
 	while (ac->avail) {
-		void *obj = ac->entry[--ac->avail];
+		void *obj = array_pop(ac);
 
 		free_to_node(cachep, obj, page_to_nid(virt_to_head_page(obj)));
 	}
@@ -604,7 +607,7 @@ unsigned long drain_shared_array(struct kmem_cache *cachep, struct kmem_cache_no
 	spin_lock_irqsave(&n->list_lock, flags);
 	if (n->shared) {
 		nr = n->shared->avail;
-		n->shared->avail = 0;
+		WRITE_ONCE(n->shared->avail, 0);
 		free_block(cachep, n->shared->entry, (unsigned int)nr, node, &list);
 	}
 	spin_unlock_irqrestore(&n->list_lock, flags);
@@ -623,9 +626,9 @@ unsigned long drain_freelist(struct kmem_cache *cachep, struct kmem_cache_node *
 		page = list_first_entry_or_null(&n->slabs_free, struct page, slab_list);
 		if (page) {
 			list_del(&page->slab_list);
-			n->free_slabs--;
-			n->total_slabs--;
-			n->free_objects -= cachep->num;
+			count_add(n->free_slabs, -1);
+			count_add(n->total_slabs, -1);
+			count_add(n->free_objects, -(unsigned long)cachep->num);
 		}
 		spin_unlock_irqrestore(&n->list_lock, flags);
 		if (!page)

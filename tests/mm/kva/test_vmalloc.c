@@ -117,6 +117,7 @@ static void impossible_sizes_fail(void **state)
 	expect_no_warn();
 }
 
+#define NR_WORKERS 8u
 #define NR_AREAS 200
 #define ROUNDS 1500
 
@@ -131,10 +132,11 @@ static long worker(void *arg)
 	unsigned long who = (unsigned long)arg;
 	struct rnd rnd;
 
-	rnd_seed(&rnd, seed_of_run() * 4 + who);
+	rnd_seed(&rnd, seed_of_run() * NR_WORKERS + who);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		/* each CPU has slots of its own */
-		unsigned int k = rnd_below(&rnd, NR_AREAS / 4) * 4 + (unsigned int)who;
+		unsigned int k = rnd_below(&rnd, NR_AREAS / NR_WORKERS) * NR_WORKERS +
+				 (unsigned int)who;
 
 		if (areas[k].p) {
 			assert_int_equal(areas[k].p[0], (char)areas[k].stamp);
@@ -156,7 +158,7 @@ static void areas_of_all_cpus_are_disjoint_and_give_all_back(void **state)
 {
 	unsigned int nr_cpus = machine_nr_cpus(this_machine());
 	unsigned long before;
-	struct fiber *fibers[4];
+	struct fiber *fibers[NR_WORKERS];
 
 	(void)state;
 	print_message("seed %llu\n", seed_of_run());

@@ -23,7 +23,7 @@
 
 struct model {
 	u32 *owner;			/* by pfn; 0 is free */
-	unsigned long nr_used;
+	_Atomic unsigned long nr_used;
 };
 
 static void model_take(struct model *model, unsigned long pfn, unsigned int order, u32 who)
@@ -129,7 +129,7 @@ static void random_operations_agree_with_a_bitmap(void **state)
 {
 	unsigned int nr_cpus = machine_nr_cpus(this_machine());
 	unsigned long before = phys_nr_free(this_machine());
-	struct fiber *fibers[4];
+	struct fiber *fibers[MACHINE_MAX_CPUS];
 
 	(void)state;
 	print_message("seed %llu\n", seed_of_run());

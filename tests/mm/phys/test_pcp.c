@@ -113,7 +113,7 @@ static long producer(void *arg)
 		*(int *)page_address(page) = i;
 		while (READ_ONCE(slots[i % SLOTS]))
 			cond_resched();
-		WRITE_ONCE(slots[i % SLOTS], page);
+		smp_store_release(&slots[i % SLOTS], page);
 		i++;
 	}
 	return 0;
@@ -123,7 +123,7 @@ static long consumer(void *arg)
 {
 	(void)arg;
 	for (int i = 0; i < ROUNDS;) {
-		struct page *page = READ_ONCE(slots[i % SLOTS]);
+		struct page *page = smp_load_acquire(&slots[i % SLOTS]);
 
 		if (!page) {
 			cond_resched();

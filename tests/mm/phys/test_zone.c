@@ -260,6 +260,162 @@ static void each_node_has_its_zones(void **state)
 	__free_pages(there, 2);
 }
 
+/* ---- nodes: n of them on the CPUs there are, 16 MiB each ---- */
+
+#define NODE_BYTES	(16 * MIB)
+#define NODES(n) \
+	static const struct machine_config with_##n##_nodes = { \
+		.mem_bytes = (n) * NODE_BYTES, .nr_nodes = (n), \
+	}
+NODES(1);
+NODES(2);
+NODES(4);
+NODES(8);
+
+/* Nodes 0 and 2 and 7, with holes in and between them. */
+static const struct machine_bank sparse_banks[] = {
+	{ .start = 0, .size = 12 * MIB, .node = 2 },
+	{ .start = 14 * MIB, .size = 2 * MIB, .node = 0 },
+	{ .start = 16 * MIB, .size = 8 * MIB, .node = 0 },
+	{ .start = 25 * MIB, .size = 8 * MIB, .node = 7 },
+	{ .start = 40 * MIB, .size = 8 * MIB, .node = 2 },
+};
+
+static const struct machine_config sparse_nodes = {
+	.banks = sparse_banks,
+	.nr_banks = ARRAY_SIZE(sparse_banks),
+};
+
+static unsigned long node_frames_free(int nid)
+{
+	unsigned long nr = 0;
+
+	machine_quiesce(this_machine());
+	for (int type = 0; type < MAX_NR_ZONES; type++)
+		nr += zone_page_state(&NODE_DATA(nid)->node_zones[type], NR_FREE_PAGES);
+	return nr;
+}
+
+static long alloc_two_on_this_cpu(void *arg)
+{
+	struct page **page = arg;
+
+	page[0] = alloc_page(GFP_KERNEL);
+	page[1] = alloc_pages(GFP_KERNEL, 3);
+	return numa_node_id();
+}
+
+static void memory_comes_from_the_local_node(void **state)
+{
+	struct machine *m = this_machine();
+	unsigned int cpu;
+
+	(void)state;
+	for_each_cpu_of(m, cpu) {
+		struct page *page[2];
+		struct machine_result r = machine_call(m, cpu, alloc_two_on_this_cpu, page);
+
+		assert_int_equal(r.end, MACHINE_VALUE);
+		assert_int_equal(r.value, cpu_to_node(cpu));
+		assert_int_equal(page_to_nid(page[0]), r.value);
+		assert_int_equal(page_to_nid(page[1]), r.value);
+		__free_page(page[0]);		/* from another CPU, to the frame's own node */
+		__free_pages(page[1], 3);
+	}
+}
+
+/* Where a frame asked of node @nid comes from when all of its own are taken, again and again. */
+static void a_full_node_falls_back_to_the_next(void **state)
+{
+	int order[MAX_NUMNODES], nr = 0, nid = numa_node_id();
+	unsigned long seen = 0;
+	LIST_HEAD(taken);
+	struct page *page;
+
+	(void)state;
+	while ((page = alloc_pages_node(nid, GFP_ATOMIC | __GFP_NOWARN, 0))) {
+		list_add(&page->lru, &taken);
+		if (seen >> page_to_nid(page) & 1)
+			continue;
+		seen |= 1UL << page_to_nid(page);
+		order[nr++] = page_to_nid(page);
+	}
+	/* By distance, own first; equally far ones in the order of their numbers, round the end. */
+	assert_int_equal(seen, machine_node_mask(this_machine()));
+	assert_int_equal(order[0], nid);
+	for (int i = 1; i < nr; i++) {
+		int next = next_online_node(order[i - 1]);
+
+		assert_int_equal(order[i], next < MAX_NUMNODES ? next : first_online_node);
+	}
+	while (!list_empty(&taken)) {
+		page = list_first_entry(&taken, struct page, lru);
+		list_del(&page->lru);
+		__free_page(page);
+	}
+}
+
+static void thisnode_fails_rather_than_go_elsewhere(void **state)
+{
+	const gfp_t gfp = GFP_ATOMIC | __GFP_THISNODE | __GFP_NOWARN;
+	int nid;
+
+	(void)state;
+	for_each_online_node(nid) {
+		unsigned long others = phys_nr_free(this_machine()) - node_frames_free(nid);
+		LIST_HEAD(taken);
+		struct page *page;
+
+		while ((page = alloc_pages_node(nid, gfp, 0))) {
+			assert_int_equal(page_to_nid(page), nid);
+			list_add(&page->lru, &taken);
+		}
+		assert_null(alloc_pages_node(nid, GFP_KERNEL | __GFP_THISNODE | __GFP_NOWARN, 2));
+		assert_int_equal(phys_nr_free(this_machine()) - node_frames_free(nid), others);
+		while (!list_empty(&taken)) {
+			page = list_first_entry(&taken, struct page, lru);
+			list_del(&page->lru);
+			__free_page(page);
+		}
+	}
+}
+
+/* All frames of all nodes out and in again: blocks merge inside their node only. */
+static void nodes_get_back_what_is_theirs(void **state)
+{
+	unsigned long before[MAX_NUMNODES] = { 0 };
+	LIST_HEAD(taken);
+	struct page *page;
+	int nid;
+
+	(void)state;
+	for_each_online_node(nid)
+		before[nid] = node_frames_free(nid);
+	while ((page = alloc_page(GFP_ATOMIC | __GFP_NOWARN | __GFP_MEMALLOC)))
+		list_add_tail(&page->lru, &taken);
+	assert_int_equal(phys_nr_free(this_machine()), 0);
+	while (!list_empty(&taken)) {
+		page = list_first_entry(&taken, struct page, lru);
+		list_del(&page->lru);
+		__free_page(page);
+	}
+	for_each_online_node(nid) {
+		assert_int_equal(node_frames_free(nid), before[nid]);
+		page = alloc_pages_node(nid, GFP_KERNEL | __GFP_THISNODE, MAX_ORDER - 1);
+		assert_non_null(page);		/* the largest block is whole again */
+		__free_pages(page, MAX_ORDER - 1);
+	}
+}
+
+#define ON_ALL_NODES(fn)							\
+	karc_unit_test_config(fn, 1, &with_1_nodes),				\
+	karc_unit_test_config(fn, 2, &with_2_nodes),				\
+	karc_unit_test_config(fn, 4, &with_4_nodes),				\
+	karc_unit_test_config(fn, 4, &with_8_nodes),				\
+	karc_unit_test_config(fn, 8, &with_8_nodes),				\
+	karc_unit_test_config(fn, 1, &sparse_nodes),				\
+	karc_unit_test_config(fn, 4, &sparse_nodes)
+
 static void check_finds_damaged_lists(void **state)
 {
 	struct check_report report = { .quiet = true };
@@ -299,6 +455,10 @@ int main(void)
 		karc_unit_test_config(map_with_holes_gives_out_ram_only, 1, &odd_map),
 		karc_unit_test_config(map_with_holes_gives_out_ram_only, 4, &odd_map),
 		karc_unit_test_config(each_node_has_its_zones, 1, &two_nodes),
+		ON_ALL_NODES(memory_comes_from_the_local_node),
+		ON_ALL_NODES(a_full_node_falls_back_to_the_next),
+		ON_ALL_NODES(thisnode_fails_rather_than_go_elsewhere),
+		ON_ALL_NODES(nodes_get_back_what_is_theirs),
 		karc_unit_test(check_finds_damaged_lists),
 	};
 

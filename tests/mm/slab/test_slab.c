@@ -44,6 +44,7 @@ struct slot {
 };
 
 static struct slot slots[NR_SHARED];
+static spinlock_t slots_lock;
 static struct kmem_cache *model_cache;
 
 static void fill(void *obj, u32 stamp)
@@ -63,6 +64,30 @@ static void assert_filled(const void *obj, u32 stamp)
 }
 
 /* A slot is taken out of the table while a CPU works on it. */
+static struct slot slot_take(struct slot *slot)
+{
+	struct slot mine;
+
+	spin_lock(&slots_lock);
+	mine = *slot;
+	slot->obj = NULL;
+	spin_unlock(&slots_lock);
+	return mine;
+}
+
+/* False when somebody put something there meanwhile. */
+static bool slot_give(struct slot *slot, const struct slot *mine)
+{
+	bool empty;
+
+	spin_lock(&slots_lock);
+	empty = !slot->obj;
+	if (empty)
+		*slot = *mine;
+	spin_unlock(&slots_lock);
+	return empty;
+}
+
 static long worker(void *arg)
 {
 	struct rnd rnd;
@@ -70,9 +95,8 @@ static long worker(void *arg)
 	rnd_seed(&rnd, (u64)(unsigned long)arg);
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		struct slot *slot = &slots[rnd_below(&rnd, NR_SHARED)];
-		struct slot mine = *slot;
+		struct slot mine = slot_take(slot);
 
-		slot->obj = NULL;
 		if (mine.obj) {
 			assert_filled(mine.obj, mine.stamp);
 			kmem_cache_free(model_cache, mine.obj);
@@ -83,10 +107,8 @@ static long worker(void *arg)
 		assert_non_null(mine.obj);
 		mine.stamp = rnd_u32(&rnd);
 		fill(mine.obj, mine.stamp);
-		if (slot->obj)
+		if (!slot_give(slot, &mine))
 			kmem_cache_free(model_cache, mine.obj);
-		else
-			*slot = mine;
 	}
 	return 0;
 }
@@ -95,16 +117,17 @@ static void objects_are_nobody_elses(void **state)
 {
 	static const unsigned int sizes[] = { 8, 40, 64, 300, 1000, 5000 };
 	unsigned int nr_cpus = machine_nr_cpus(this_machine());
-	struct fiber *fibers[4];
+	struct fiber *fibers[8];
 
 	(void)state;
 	print_message("seed %llu\n", seed_of_run());
 	for (size_t s = 0; s < ARRAY_SIZE(sizes); s++) {
 		model_cache = cache_of(sizes[s]);
+		spin_lock_init(&slots_lock);
 		memset(slots, 0, sizeof(slots));
 		for (unsigned int i = 0; i < nr_cpus; i++)
 			fibers[i] = fiber_spawn(i, "worker", worker,
-						(void *)(unsigned long)(seed_of_run() + s * 4 + i));
+						(void *)(unsigned long)(seed_of_run() + s * 8 + i));
 		for (unsigned int i = 0; i < nr_cpus; i++)
 			fiber_join(fibers[i], NULL);
 		assert_int_equal(machine_check(this_machine()), 0);
@@ -428,7 +451,7 @@ static long defers_frees(void *arg)
 static void rcu_callbacks_free_into_the_cache_that_is_in_use(void **state)
 {
 	unsigned int nr_cpus = machine_nr_cpus(this_machine());
-	struct fiber *fibers[4];
+	struct fiber *fibers[8];
 
 	(void)state;
 	deferred_cache = kmem_cache_create("deferred", sizeof(struct deferred), 0, 0, NULL);

@@ -8,6 +8,7 @@
 #define KARC_MM_PHYS_ZONE_H
 
 #include <karc/hw/machine.h>
+#include <karc/hw/topology.h>
 #include <karc/mm/phys/page.h>
 
 /* Orders are 0 .. MAX_ORDER - 1 (as up to Linux 6.2); MAX_PAGE_ORDER is the largest one. */
@@ -18,8 +19,6 @@
 /* Frames change their migrate type in blocks of this order. */
 #define pageblock_order		(MAX_ORDER - 1)
 #define pageblock_nr_pages	(1UL << pageblock_order)
-
-#define MAX_NUMNODES		8
 
 enum zone_type {
 	ZONE_DMA,		/* below machine_config.dma_end: 24-bit devices */
@@ -116,10 +115,6 @@ struct pglist_data *node_by_index(unsigned int i);
 
 #define for_each_online_pgdat(pgdat) \
 	for (unsigned int karc_i_ = 0; ((pgdat) = node_by_index(karc_i_)) != NULL; karc_i_++)
-
-#define numa_node_id()	((int)karc_cpu->node)
-#define numa_mem_id()	numa_node_id()
-#define NUMA_NO_NODE	(-1)
 
 #define zone_idx(zone)	((int)((zone) - (zone)->zone_pgdat->node_zones))
 #define min_wmark_pages(z)	((z)->_watermark[WMARK_MIN])
