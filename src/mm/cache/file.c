@@ -30,11 +30,13 @@
  *	writeback has nothing to do.
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include <karc/base/err.h>
 #include <karc/mm/cache/filemap.h>
+#include <karc/mm/cache/shmem.h>
 #include <karc/mm/slab/kmalloc.h>
 #include "internal.h"
 
@@ -230,8 +232,62 @@ static const struct address_space_operations memfile_aops = {
 	.truncated = memfile_truncated,
 };
 
+/* A page that is zero and dirty, so that it is not filled again. */
+static int memfile_blank_page(struct address_space *mapping, pgoff_t index)
+{
+	struct page *page = read_cache_page(mapping, index);
+
+	if (IS_ERR(page))
+		return (int)PTR_ERR(page);
+	lock_page(page);
+	set_page_dirty(page);
+	unlock_page(page);
+	put_page(page);
+	return 0;
+}
+
+/*
+ * What the fill callback would write into a hole again must stay as pages of zeros; they are made
+ * before the range is changed.
+ */
+static int memfile_punch(struct inode *inode, loff_t start, loff_t end)
+{
+	struct memfile *mf = inode->i_private;
+	loff_t filled = min(end, mf->ops && mf->ops->fill ? mf->fill_end : 0), at;
+	int err;
+
+	for (at = start & (loff_t)PAGE_MASK; at < filled; at += (loff_t)PAGE_SIZE) {
+		err = memfile_blank_page(inode->i_mapping, (pgoff_t)(at >> PAGE_SHIFT));
+		if (err)
+			return err;
+	}
+	for (at = start; at < filled; at = (loff_t)PAGE_ALIGN((u64)at + 1))
+		mapping_zero_range(inode->i_mapping, at,
+				   min(filled, (loff_t)PAGE_ALIGN((u64)at + 1)));
+	if (start < end && filled < end)
+		truncate_pagecache_range(inode, max(start, filled), end);
+	return 0;
+}
+
+/* Blocks on disk do not exist: there is nothing to allocate. */
+static long memfile_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
+{
+	struct inode *inode = file->f_inode;
+	int err = 0;
+
+	down_write(&inode->i_rwsem);
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		err = memfile_punch(inode, offset, min(offset + len, inode->i_size));
+	else if (!(mode & FALLOC_FL_KEEP_SIZE) && offset + len > inode->i_size)
+		truncate_setsize(inode, offset + len);
+	up_write(&inode->i_rwsem);
+	return err;
+}
+
 static const struct file_operations memfile_fops = {
 	.mmap = generic_file_mmap,
+	.mmap_lazy = true,
+	.fallocate = memfile_fallocate,
 };
 
 struct file *KARC_BODY(memfile_create_site)(const char *name, loff_t size, umode_t mode,
@@ -275,6 +331,21 @@ static loff_t size_of(const struct inode *inode)
 	return __atomic_load_n(&inode->i_size, __ATOMIC_ACQUIRE);
 }
 
+/* NULL: a hole of a file that is nothing but memory, which reading does not fill. */
+static struct page *page_to_read(struct address_space *mapping, pgoff_t index)
+{
+	struct page *page;
+
+	if (!shmem_mapping(mapping))
+		return read_cache_page(mapping, index);
+	page = find_get_page(mapping, index);
+	if (page && !page_is_uptodate(page)) {
+		put_page(page);
+		page = NULL;
+	}
+	return page;
+}
+
 ssize_t kernel_read(struct file *file, void *buf, size_t count, loff_t *pos)
 {
 	struct inode *inode = file->f_inode;
@@ -290,22 +361,50 @@ ssize_t kernel_read(struct file *file, void *buf, size_t count, loff_t *pos)
 
 		part = min(part, count - done);
 		part = min(part, (size_t)(size_of(inode) - *pos));
-		page = read_cache_page(inode->i_mapping, (pgoff_t)(*pos >> PAGE_SHIFT));
+		page = page_to_read(inode->i_mapping, (pgoff_t)(*pos >> PAGE_SHIFT));
 		if (IS_ERR(page))
 			return done ? (ssize_t)done : PTR_ERR(page);
-		memcpy((char *)buf + done, (char *)page_to_virt(page) + offset_in_page(*pos), part);
-		put_page(page);
+		if (page) {
+			memcpy((char *)buf + done,
+			       (char *)page_to_virt(page) + offset_in_page(*pos), part);
+			put_page(page);
+		} else {
+			memset((char *)buf + done, 0, part);
+		}
 		done += part;
 		*pos += (loff_t)part;
 	}
 	return (ssize_t)done;
 }
 
+/* Up to the end of one page: bytes written, or -errno. Locks: i_rwsem. */
+static ssize_t write_part(struct inode *inode, const char *buf, size_t count, loff_t pos)
+{
+	size_t part = min(PAGE_SIZE - offset_in_page(pos), count);
+	struct page *page;
+	int err;
+
+	if (inode->i_ops.write_begin) {
+		err = inode->i_ops.write_begin(inode, pos, part);
+		if (err)
+			return err;
+	}
+	page = read_cache_page(inode->i_mapping, (pgoff_t)(pos >> PAGE_SHIFT));
+	if (IS_ERR(page))
+		return PTR_ERR(page);
+	lock_page(page);
+	memcpy((char *)page_to_virt(page) + offset_in_page(pos), buf, part);
+	set_page_dirty(page);
+	unlock_page(page);
+	put_page(page);
+	return (ssize_t)part;
+}
+
 ssize_t kernel_write(struct file *file, const void *buf, size_t count, loff_t *pos)
 {
 	struct inode *inode = file->f_inode;
-	ssize_t result = 0;
 	size_t done = 0;
+	ssize_t n = 0;
 
 	if (!(file->f_mode & FMODE_WRITE))
 		return -EBADF;
@@ -315,37 +414,55 @@ ssize_t kernel_write(struct file *file, const void *buf, size_t count, loff_t *p
 	if (*pos > inode->i_size)
 		mapping_zero_tail(inode->i_mapping, inode->i_size);
 	while (done < count) {
-		size_t part = min(PAGE_SIZE - offset_in_page(*pos), count - done);
-		struct page *page = read_cache_page(inode->i_mapping,
-						    (pgoff_t)(*pos >> PAGE_SHIFT));
-
-		if (IS_ERR(page)) {
-			result = PTR_ERR(page);
+		n = write_part(inode, (const char *)buf + done, count - done, *pos);
+		if (n < 0)
 			break;
-		}
-		lock_page(page);
-		memcpy((char *)page_to_virt(page) + offset_in_page(*pos), (const char *)buf + done,
-		       part);
-		set_page_dirty(page);
-		unlock_page(page);
-		put_page(page);
-		done += part;
-		*pos += (loff_t)part;
+		done += (size_t)n;
+		*pos += n;
 		if (*pos > inode->i_size)
 			__atomic_store_n(&inode->i_size, *pos, __ATOMIC_RELEASE);
 	}
 	up_write(&inode->i_rwsem);
-	return done ? (ssize_t)done : result;
+	return done ? (ssize_t)done : n;
+}
+
+int inode_truncate(struct inode *inode, loff_t newsize)
+{
+	int err = 0;
+
+	if (newsize < 0)
+		return -EINVAL;
+	down_write(&inode->i_rwsem);
+	if (inode->i_ops.setsize)
+		err = inode->i_ops.setsize(inode, newsize);
+	if (!err)
+		truncate_setsize(inode, newsize);
+	up_write(&inode->i_rwsem);
+	return err;
 }
 
 int file_truncate(struct file *file, loff_t newsize)
 {
-	struct inode *inode = file->f_inode;
-
-	if (newsize < 0 || !(file->f_mode & FMODE_WRITE))
+	if (!(file->f_mode & FMODE_WRITE))
 		return -EINVAL;
-	down_write(&inode->i_rwsem);
-	truncate_setsize(inode, newsize);
-	up_write(&inode->i_rwsem);
-	return 0;
+	return inode_truncate(file->f_inode, newsize);
+}
+
+int vfs_fallocate(struct file *file, int mode, loff_t offset, loff_t len)
+{
+	if (offset < 0 || len <= 0)
+		return -EINVAL;
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+	if ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE))
+		return -EOPNOTSUPP;
+	if (!(file->f_mode & FMODE_WRITE))
+		return -EBADF;
+	if (!S_ISREG(file->f_inode->i_mode))
+		return -ENODEV;
+	if (len > LLONG_MAX - offset)
+		return -EFBIG;
+	if (!file->f_op || !file->f_op->fallocate)
+		return -EOPNOTSUPP;
+	return (int)file->f_op->fallocate(file, mode, offset, len);
 }

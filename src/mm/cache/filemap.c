@@ -186,7 +186,7 @@ static int insert_page(struct address_space *mapping, pgoff_t index, struct page
 		get_page(page);
 		page->mapping = mapping;
 		page->index = index;
-		mapping->nrpages++;
+		WRITE_ONCE(mapping->nrpages, mapping->nrpages + 1);
 	}
 	spin_unlock(&mapping->i_lock);
 	free_spares(spares);
@@ -218,15 +218,17 @@ int add_to_page_cache(struct page *page, struct address_space *mapping, pgoff_t 
 static void remove_locked(struct address_space *mapping, struct page *page)
 {
 	BUG_ON(xa_erase(&mapping->i_pages, page->index) != page);
-	mapping->nrpages--;
+	WRITE_ONCE(mapping->nrpages, mapping->nrpages - 1);
 	page->mapping = NULL;
 	ClearPageDirty(page);
 }
 
-static void removed(struct page *page)
+static void removed(struct address_space *mapping, struct page *page)
 {
 	atomic_long_dec(&cache_state()->nr_pages);
 	dec_node_page_state(page, NR_FILE_PAGES);
+	if (mapping->a_ops && mapping->a_ops->page_removed)
+		mapping->a_ops->page_removed(mapping, page);
 	put_page(page);
 }
 
@@ -238,10 +240,21 @@ void delete_from_page_cache(struct page *page)
 	spin_lock(&mapping->i_lock);
 	remove_locked(mapping, page);
 	spin_unlock(&mapping->i_lock);
-	removed(page);
+	removed(mapping, page);
 }
 
 /* ---- reading ---- */
+
+/* Who sees the flag without the page lock sees the bytes too: this pairs with the next one. */
+static void mark_page_uptodate(struct page *page)
+{
+	__atomic_fetch_or(&page->flags, 1UL << PG_uptodate, __ATOMIC_RELEASE);
+}
+
+bool page_is_uptodate(const struct page *page)
+{
+	return (smp_load_acquire(&page->flags) >> PG_uptodate) & 1;
+}
 
 /* Fill a locked page that is not up to date. */
 static int fill_page(struct address_space *mapping, struct page *page)
@@ -251,7 +264,7 @@ static int fill_page(struct address_space *mapping, struct page *page)
 	if (mapping->a_ops && mapping->a_ops->read_page)
 		err = mapping->a_ops->read_page(mapping, page);
 	if (!err)
-		SetPageUptodate(page);
+		mark_page_uptodate(page);
 	return err;
 }
 
@@ -303,7 +316,7 @@ struct page *read_cache_page_site(struct address_space *mapping, pgoff_t index,
 	struct page *page = find_get_page(mapping, index);
 	bool major;
 
-	if (page && PageUptodate(page))
+	if (page && page_is_uptodate(page))
 		return page;
 	if (page)
 		put_page(page);
@@ -374,40 +387,57 @@ static struct page *next_page(struct address_space *mapping, unsigned long *inde
 	return page;
 }
 
-void mapping_zero_tail(struct address_space *mapping, loff_t lstart)
+void mapping_zero_range(struct address_space *mapping, loff_t from, loff_t to)
 {
-	struct page *page;
+	struct page *page = find_lock_page(mapping, (pgoff_t)(from >> PAGE_SHIFT));
 
-	if (!offset_in_page(lstart))
-		return;
-	page = find_lock_page(mapping, (pgoff_t)(lstart >> PAGE_SHIFT));
 	if (!page)
 		return;
-	memset((char *)page_to_virt(page) + offset_in_page(lstart), 0,
-	       PAGE_SIZE - offset_in_page(lstart));
+	memset((char *)page_to_virt(page) + offset_in_page(from), 0, (size_t)(to - from));
 	unlock_page(page);
 	put_page(page);
 }
 
-void truncate_inode_pages(struct address_space *mapping, loff_t lstart)
+void mapping_zero_tail(struct address_space *mapping, loff_t lstart)
 {
-	unsigned long index = ((u64)lstart + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	loff_t rest = (loff_t)(PAGE_SIZE - offset_in_page(lstart));
+
+	if (offset_in_page(lstart))
+		mapping_zero_range(mapping, lstart, lstart + rest);
+}
+
+/* Drop the cached pages of [@index, @last]. */
+static void drop_pages(struct address_space *mapping, unsigned long index, unsigned long last)
+{
 	struct page *page;
 
-	mapping_zero_tail(mapping, lstart);
-	while ((page = next_page(mapping, &index, ~0UL))) {
+	while (index <= last && (page = next_page(mapping, &index, last))) {
 		lock_page(page);
 		if (page->mapping == mapping)
 			delete_from_page_cache(page);
 		unlock_page(page);
 		put_page(page);
+		cond_resched();
 	}
+}
+
+void truncate_inode_pages(struct address_space *mapping, loff_t lstart)
+{
+	mapping_zero_tail(mapping, lstart);
+	drop_pages(mapping, ((u64)lstart + PAGE_SIZE - 1) >> PAGE_SHIFT, ~0UL);
+}
+
+static void unmap_pages(struct address_space *mapping, pgoff_t start, pgoff_t end, bool even_cows)
+{
+	const struct cache_unmap_ops *unmap = cache_state()->unmap;
+
+	if (unmap)
+		unmap->unmap_range(mapping, start, end, even_cows);
 }
 
 void truncate_setsize(struct inode *inode, loff_t newsize)
 {
 	struct address_space *mapping = inode->i_mapping;
-	const struct cache_unmap_ops *unmap = cache_state()->unmap;
 	loff_t oldsize = inode->i_size;
 	pgoff_t first = (pgoff_t)(((u64)newsize + PAGE_SIZE - 1) >> PAGE_SHIFT);
 
@@ -418,12 +448,28 @@ void truncate_setsize(struct inode *inode, loff_t newsize)
 		return;
 	if (mapping->a_ops && mapping->a_ops->truncated)
 		mapping->a_ops->truncated(inode, newsize);
-	if (unmap)
-		unmap->unmap_range(mapping, first, ~0UL);
+	unmap_pages(mapping, first, ~0UL, true);
 	truncate_inode_pages(mapping, newsize);
 	/* A private mapping may have copied a page between the two steps above. */
-	if (unmap)
-		unmap->unmap_range(mapping, first, ~0UL);
+	unmap_pages(mapping, first, ~0UL, true);
+}
+
+void truncate_pagecache_range(struct inode *inode, loff_t start, loff_t end)
+{
+	struct address_space *mapping = inode->i_mapping;
+	loff_t head = min((loff_t)PAGE_ALIGN((u64)start), end), tail = end & (loff_t)PAGE_MASK;
+	pgoff_t first = (pgoff_t)(head >> PAGE_SHIFT), stop = (pgoff_t)(tail >> PAGE_SHIFT);
+
+	if (start < head)
+		mapping_zero_range(mapping, start, head);
+	if (tail < end && tail >= head)
+		mapping_zero_range(mapping, tail, end);
+	if (first >= stop || head >= end)
+		return;
+	unmap_pages(mapping, first, stop, false);
+	drop_pages(mapping, first, stop - 1);
+	/* A fault that had its page before it was dropped may have mapped it since. */
+	unmap_pages(mapping, first, stop, false);
 }
 
 void cache_register_unmap(const struct cache_unmap_ops *ops)
@@ -436,7 +482,8 @@ static bool drop_clean_page(struct address_space *mapping, struct page *page)
 {
 	bool ok;
 
-	if (page->mapping != mapping || PageDirty(page) || page_mapped(page))
+	if (page->mapping != mapping || PageDirty(page) || PageSwapBacked(page) ||
+	    page_mapped(page))
 		return false;
 	spin_lock(&mapping->i_lock);
 	/* Lookups need i_lock: with it held nobody can come to hold the page. */
@@ -445,7 +492,7 @@ static bool drop_clean_page(struct address_space *mapping, struct page *page)
 		remove_locked(mapping, page);
 	spin_unlock(&mapping->i_lock);
 	if (ok)
-		removed(page);
+		removed(mapping, page);
 	return ok;
 }
 
@@ -500,7 +547,7 @@ unsigned long page_cache_shrink(unsigned long max)
 	struct inode *inode;
 
 	while (nr < max && (inode = next_inode(s, &budget))) {
-		if (READ_ONCE(inode->i_mapping->nrpages))
+		if (READ_ONCE(inode->i_mapping->nrpages) && !shmem_mapping(inode->i_mapping))
 			nr += invalidate_mapping_pages(inode->i_mapping, 0, ~0UL, max - nr);
 		iput(inode);
 	}

@@ -65,17 +65,25 @@ static struct anon_vma *anon_vma_alloc(const struct site *site)
 	return anon_vma;
 }
 
+/* Another fault may be about to set it; it never changes after that while the VMA lives. */
+static struct anon_vma *anon_vma_of(const struct vm_area_struct *vma)
+{
+	return smp_load_acquire(&vma->anon_vma);
+}
+
 /* Could @a and @b, neighbours in this order, merge if their permissions were equal? */
 static bool anon_vma_compatible(const struct vm_area_struct *a, const struct vm_area_struct *b)
 {
 	return a->vm_end == b->vm_start && a->vm_file == b->vm_file &&
-	       !((a->vm_flags ^ b->vm_flags) & ~(VM_ACCESS_FLAGS | VM_SOFTDIRTY)) &&
+	       !((a->vm_flags ^ b->vm_flags) & ~(VM_ACCESS_FLAGS | VM_IGNORE_MERGE)) &&
 	       b->vm_pgoff == a->vm_pgoff + ((b->vm_start - a->vm_start) >> PAGE_SHIFT);
 }
 
 static struct anon_vma *reusable_anon_vma(const struct vm_area_struct *old)
 {
-	return anon_vma_is_singular(old) ? old->anon_vma : NULL;
+	struct anon_vma *anon_vma = anon_vma_of(old);
+
+	return anon_vma && !anon_vma->parent ? anon_vma : NULL;
 }
 
 static struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma)
@@ -103,7 +111,7 @@ int anon_vma_prepare(struct vm_area_struct *vma)
 {
 	struct anon_vma *anon_vma;
 
-	if (likely(READ_ONCE(vma->anon_vma)))
+	if (likely(anon_vma_of(vma)))
 		return 0;
 	anon_vma = find_mergeable_anon_vma(vma);
 	anon_vma = anon_vma ? get_anon_vma(anon_vma) : anon_vma_alloc(SITE());

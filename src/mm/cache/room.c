@@ -72,13 +72,19 @@ static void cache_exit(struct machine *m)
 static void cache_check(struct machine *m, struct check_report *report)
 {
 	struct cache_room_state *s = machine_room(m, ROOM_CACHE);
+	long accounted = 0;
 	unsigned long nr = 0;
 	struct inode *inode;
 
 	list_for_each_entry(inode, &s->inodes, i_list) {
 		mapping_check(&inode->i_data, report);
+		shmem_check(inode, report);
+		accounted += shmem_accounted_by(inode);
 		nr += inode->i_data.nrpages;
 	}
+	if (accounted != shmem_accounted_pages())
+		check_fail(report, "I2: shmem inodes account for %ld pages, the room for %ld",
+			   accounted, shmem_accounted_pages());
 	if (nr != page_cache_count())
 		check_fail(report, "I2: %lu pages in all mappings, %lu counted", nr,
 			   page_cache_count());

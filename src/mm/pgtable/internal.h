@@ -20,6 +20,9 @@ static inline struct pgtable_room_state *pgtable_state(void)
 	return this_room(ROOM_PGTABLE);
 }
 
+/* tlbflush.c: who judges stale hits. */
+void tlbflush_init(struct machine *m);
+
 /* pgtable.c: verify the tree below a root page. */
 void pgtable_check_root(struct page *root, struct check_report *report);
 

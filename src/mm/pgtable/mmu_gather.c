@@ -9,6 +9,7 @@
  * Invariants
  *	I1 nothing gathered is put before a flush that began after its entry was cleared
  *	I2 tables die in the order in which they were unhooked: children before parents
+ *	I3 mm->tlb_flush_pending counts the open gathers
  *
  * Locking
  *	The gather is its caller's alone. tlb_flush_mmu() is called without spinlocks that a
@@ -44,6 +45,7 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 	tlb->last_table = NULL;
 	tlb->nr = 0;
 	reset_range(tlb);
+	inc_tlb_flush_pending(mm);
 }
 
 void tlb_gather_mmu_fullmm(struct mmu_gather *tlb, struct mm_struct *mm)
@@ -120,5 +122,6 @@ void tlb_flush_mmu(struct mmu_gather *tlb)
 void tlb_finish_mmu(struct mmu_gather *tlb)
 {
 	tlb_flush_mmu(tlb);
+	dec_tlb_flush_pending(tlb->mm);
 	tlb->mm = NULL;
 }

@@ -27,7 +27,9 @@
  *	field                        read                  write
  *	entries, pt_entries          ptl (MMU: none)       the table's own ptl
  *	pt_parent, pt_slot           mmap_lock             mmap_lock, parent's ptl
- *	tables unhooked              -                     mmap_lock for writing
+ *	tables unhooked, moved       -                     mmap_lock for writing, and no mapping
+ *	                                                   that a file lists reaches into their span
+ *	                                                   (or its i_mmap_rwsem for writing)
  *
  * Life
  *	X_alloc_one -> bare; X_populate or pgtable_commit -> hooked; free_pgtables -> unhooked,
@@ -38,9 +40,10 @@
  *	each level for holes; no table is looked for below an entry that is none.
  *
  * Unlike Linux
- *	Tables are freed by their own count, so the neighbours' floor and ceiling are not needed;
- *	the price is that mmap_lock must be held for writing. Entries of 1 GiB, the kernel half and
- *	five levels are absent; 2 MiB entries have helpers but nothing here makes them.
+ *	Tables are freed by their own count, which needs mmap_lock for writing. The neighbours'
+ *	floor and ceiling matter only where truncation may walk: it holds no mmap_lock, and relies
+ *	on the tables of every mapping that its file still lists. Entries of 1 GiB, the kernel half
+ *	and five levels are absent; 2 MiB entries have helpers but nothing here makes them.
  */
 #include <karc/base/err.h>
 #include <karc/hw/machine.h>
@@ -293,7 +296,7 @@ static u64 *walk_to(const struct mm_struct *mm, unsigned long addr, unsigned int
 	unsigned int at = PGTABLE_PGD;
 
 	while (at > PGTABLE_PMD) {
-		u64 value = READ_ONCE(*entry);
+		u64 value = smp_load_acquire(entry);
 
 		if (!value)
 			break;
@@ -348,14 +351,15 @@ void pgtable_unreserve(struct mm_struct *mm, struct pgtable_reserve *r)
 	}
 }
 
-int pgtable_reserve(struct mm_struct *mm, unsigned long addr, struct pgtable_reserve *r)
+int pgtable_reserve_down_to(struct mm_struct *mm, unsigned long addr, unsigned int lowest,
+			    struct pgtable_reserve *r)
 {
 	unsigned int level;
 
-	*r = (struct pgtable_reserve) { 0 };
+	*r = (struct pgtable_reserve) { .lowest = lowest };
 	if (READ_ONCE(*walk_to(mm, addr, &level)))
 		return 0;
-	while (level-- > 0) {
+	while (level-- > lowest) {
 		r->table[level] = table_alloc(mm, level, SITE());
 		if (!r->table[level]) {
 			pgtable_unreserve(mm, r);
@@ -370,7 +374,7 @@ pmd_t *pgtable_commit(struct mm_struct *mm, unsigned long addr, struct pgtable_r
 	u64 *entry = root_entries(mm) + table_index(PGTABLE_PGD, addr);
 	unsigned int level;
 
-	for (level = PGTABLE_PGD; level > 0; level--) {
+	for (level = PGTABLE_PGD; level > r->lowest; level--) {
 		struct page *child = r->table[level - 1];
 
 		if (!READ_ONCE(*entry)) {
@@ -379,10 +383,46 @@ pmd_t *pgtable_commit(struct mm_struct *mm, unsigned long addr, struct pgtable_r
 				r->table[level - 1] = NULL;
 		}
 		if (level > PGTABLE_PMD)
-			entry = entry_table(READ_ONCE(*entry)) + table_index(level - 1, addr);
+			entry = entry_table(smp_load_acquire(entry)) + table_index(level - 1, addr);
 	}
 	pgtable_unreserve(mm, r);
 	return (pmd_t *)entry;
+}
+
+/* ---- moving ---- */
+
+/* The lock of the lower address first: two parents, both locked. */
+static void lock_two(spinlock_t *a, spinlock_t *b)
+{
+	spin_lock(a < b ? a : b);
+	if (a != b)
+		spin_lock_nested(a < b ? b : a, 1);
+}
+
+static void unlock_two(spinlock_t *a, spinlock_t *b)
+{
+	if (a != b)
+		spin_unlock(a < b ? b : a);
+	spin_unlock(a < b ? a : b);
+}
+
+bool pgtable_move_leaf(struct mm_struct *mm, pmd_t *from, pmd_t *to, unsigned long addr)
+{
+	spinlock_t *from_ptl = pmd_lockptr(mm, from), *to_ptl = pmd_lockptr(mm, to);
+	pmd_t entry;
+	bool free;
+
+	lock_two(from_ptl, to_ptl);
+	free = pmd_none(pmdp_get(to));
+	if (free) {
+		entry = pmdp_get(from);
+		pmd_clear(from);
+		/* Before the table is reachable again: nobody may store through the old way. */
+		flush_tlb_mm_range(mm, addr, addr + PMD_SIZE);
+		pmd_populate(mm, to, pmd_page(entry));
+	}
+	unlock_two(from_ptl, to_ptl);
+	return free;
 }
 
 /* ---- unhooking ---- */
@@ -406,7 +446,7 @@ void pgtable_unhook(struct mmu_gather *tlb, struct page *table)
 	spin_lock(&parent->ptl);
 	BUG_ON((READ_ONCE(*entry) & PTE_PFN_MASK) != page_to_phys(table));
 	WRITE_ONCE(*entry, 0);
-	parent->pt_entries--;
+	WRITE_ONCE(parent->pt_entries, parent->pt_entries - 1);
 	spin_unlock(&parent->ptl);
 	mm_dec_nr_ptes(table->pt_mm);
 	table->pt_parent = NULL;
@@ -414,8 +454,17 @@ void pgtable_unhook(struct mmu_gather *tlb, struct page *table)
 	tlb_remove_table(tlb, table);
 }
 
-void free_pgtables(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long start,
-		   unsigned long end)
+/* Is nothing below @floor or from @ceiling on translated by @table? */
+static bool table_between(const struct page *table, unsigned long floor, unsigned long ceiling)
+{
+	unsigned long start = table_address(table);
+	unsigned long last = start + ((1UL << pgtable_shift(table->pt_level + 1u)) - 1);
+
+	return start >= floor && last <= ceiling - 1;
+}
+
+void free_pgtables_between(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long start,
+			   unsigned long end, unsigned long floor, unsigned long ceiling)
 {
 	unsigned long addr = start;
 
@@ -427,7 +476,8 @@ void free_pgtables(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long s
 
 		if (READ_ONCE(*entry))
 			table = phys_to_page(READ_ONCE(*entry) & PTE_PFN_MASK);
-		while (table->pt_parent && !table->pt_entries) {
+		while (table->pt_parent && !READ_ONCE(table->pt_entries) &&
+		       table_between(table, floor, ceiling)) {
 			struct page *parent = table->pt_parent;
 
 			pgtable_unhook(tlb, table);
@@ -435,6 +485,12 @@ void free_pgtables(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long s
 		}
 		addr = next;
 	}
+}
+
+void free_pgtables(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long start,
+		   unsigned long end)
+{
+	free_pgtables_between(tlb, mm, start, end, 0, 0);
 }
 
 /* ---- checks and reports ---- */

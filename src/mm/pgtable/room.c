@@ -17,6 +17,7 @@ static int pgtable_init(struct machine *m)
 	if (!s)
 		return -ENOMEM;
 	machine_set_room(m, ROOM_PGTABLE, s);
+	tlbflush_init(m);
 	return 0;
 }
 

@@ -16,6 +16,16 @@
  *	   forgets all translations: a CPU without the bit remembers nothing of the space
  *	I2 entries are changed before the bitmap is read; a CPU that sets its bit later walks the
  *	   changed tables. Both sides are read-modify-writes of the bitmap: one of them is first.
+ *	I3 a CPU uses a translation that the tables do not agree with only while the change that
+ *	   made it stale is under way: mm->tlb_flush_pending is raised or the entry's lock is held
+ *	   from before the change until every CPU has flushed. The frame is not free meanwhile.
+ *
+ * Stale hits
+ *	Machines with check_tlb compare each hit with the tables. On a difference stale_hit() asks
+ *	for I3. It cannot ask too late: the flush waits for this CPU, which passes no safe point
+ *	between its look at the tables and the question. Somebody else's change in the same space
+ *	or table can hide a forgotten flush only as long as it lasts; the entry stays in the TLB,
+ *	and its next use is caught.
  *
  * Locking
  *	cpu_bitmap is atomic. loaded_mm is written by its own CPU with preemption off.
@@ -35,6 +45,8 @@
 #include <karc/hw/physmem.h>
 #include <karc/hw/tlb.h>
 #include <karc/mm/pgtable/tlbflush.h>
+#include <karc/mm/phys/page.h>
+#include "internal.h"
 
 static_assert(sizeof(struct pgtable_hot) <= CPU_HOT_BYTES, "the room's hot area is full");
 
@@ -103,6 +115,30 @@ void flush_tlb_mm_range(struct mm_struct *mm, unsigned long start, unsigned long
 		smp_call_function_many(&mask, flush_here, &f, true);
 	}
 	preempt_enable();
+}
+
+static const char *stale_hit(const struct mmu_stale *stale)
+{
+	const struct mm_struct *mm = pgtable_hot()->loaded_mm;
+	const struct page *table;
+
+	if (!page_ref_count(compound_head(phys_to_page(stale->pa))))
+		return "its frame was given back";
+	if (!mm)
+		return "no space is loaded";
+	if (mm_tlb_flush_pending(mm))
+		return NULL;
+	if (stale->slot) {
+		table = virt_to_page((const void *)((unsigned long)stale->slot & PAGE_MASK));
+		if (PageTable(table) && spin_is_locked(&table->ptl))
+			return NULL;
+	}
+	return "no flush is under way";
+}
+
+void tlbflush_init(struct machine *m)
+{
+	mmu_on_stale(m, stale_hit);
 }
 
 void flush_tlb_mm(struct mm_struct *mm)

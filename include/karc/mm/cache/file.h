@@ -67,6 +67,9 @@ struct file_operations {
 	int (*release)(struct inode *inode, struct file *file);
 	int (*fsync)(struct file *file, loff_t start, loff_t end, int datasync);
 	int (*fasync)(int fd, struct file *file, int on);
+	long (*fallocate)(struct file *file, int mode, loff_t offset, loff_t len);
+	/* ->mmap fills no tables: what the mapping replaces may still be there when it runs. */
+	bool mmap_lazy;
 };
 
 /* How the pages of a mapping get their contents. */
@@ -75,6 +78,8 @@ struct address_space_operations {
 	int (*read_page)(struct address_space *mapping, struct page *page);
 	/* The file became @size bytes long; what is beyond is gone for good. May be NULL. */
 	void (*truncated)(struct inode *inode, loff_t size);
+	/* @page was taken out of the cache; it lives yet. May be NULL. Locks: page lock. */
+	void (*page_removed)(struct address_space *mapping, struct page *page);
 };
 
 /**
@@ -114,6 +119,9 @@ struct inode {
 	const struct file_operations *i_fop;
 	struct {
 		void (*release)(struct inode *inode);	/* the contents are gone, end i_private */
+		/* May the size change, may [pos, pos + len) be written? 0, -errno. Locks: i_rwsem */
+		int (*setsize)(struct inode *inode, loff_t newsize);
+		int (*write_begin)(struct inode *inode, loff_t pos, size_t len);
 	} i_ops;
 	struct list_head i_list;	/* the room's list of inodes; holds nothing */
 };
@@ -236,6 +244,23 @@ KARC_MUST_CHECK KARC_GIVES struct file *memfile_create_site(const char *name, lo
  * Errors: -ENODEV when it cannot be mapped, or the operation's own.
  */
 int call_mmap(struct file *file, struct vm_area_struct *vma);
+
+/* Modes of fallocate, where the C library hides them. */
+#ifndef FALLOC_FL_KEEP_SIZE
+#define FALLOC_FL_KEEP_SIZE	0x01
+#define FALLOC_FL_PUNCH_HOLE	0x02
+#endif
+
+/**
+ * vfs_fallocate - the system call on an open file
+ * @mode: 0: the range exists from now on, the file grows over it; FALLOC_FL_KEEP_SIZE: its size
+ *        stays; FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE: the range reads as zero, its pages go
+ *
+ * Context: may sleep.
+ * Errors:  -EINVAL, -EOPNOTSUPP (other modes), -EBADF, -ENODEV, -EFBIG, -EPERM (seals), -ENOSPC,
+ *          -ENOMEM; the file is as it was.
+ */
+int vfs_fallocate(struct file *file, int mode, loff_t offset, loff_t len);
 
 /*
  * Read and write through the page cache with kernel buffers; *@pos moves. Bytes done, 0 at the

@@ -67,8 +67,18 @@ void truncate_inode_pages(struct address_space *mapping, loff_t lstart);
 /* Change i_size, unmap and drop what is beyond. Context: may sleep; i_rwsem held for writing. */
 void truncate_setsize(struct inode *inode, loff_t newsize);
 
-/* The same behind i_rwsem: what ftruncate does. 0 or -EINVAL. */
+/* The same behind i_rwsem, whoever may write: a file of @inode has another size from now on.
+ * 0, -EINVAL (negative), or what the inode's setsize answered. */
+int inode_truncate(struct inode *inode, loff_t newsize);
+
+/* What ftruncate does: the same through an open file. -EINVAL when it is not open for writing. */
 int file_truncate(struct file *file, loff_t newsize);
+
+/**
+ * truncate_pagecache_range - make [@start, @end) (bytes) of the file zero: holes punched
+ * Whole pages are dropped, mapped or not; private copies of them stay. Context: as above.
+ */
+void truncate_pagecache_range(struct inode *inode, loff_t start, loff_t end);
 
 /**
  * invalidate_mapping_pages - drop clean, unmapped, unlocked pages of [@start, @end]
@@ -83,9 +93,11 @@ unsigned long page_cache_shrink(unsigned long max);
 /* Pages in all mappings of the machine. */
 unsigned long page_cache_count(void);
 
-/* Hook for the space room: take [@start, @end) (pages) of @mapping out of every address space. */
+/* Hook for the space room: take [@start, @end) (pages) of @mapping out of every address space;
+ * private copies of them too with @even_cows. */
 struct cache_unmap_ops {
-	void (*unmap_range)(struct address_space *mapping, pgoff_t start, pgoff_t end);
+	void (*unmap_range)(struct address_space *mapping, pgoff_t start, pgoff_t end,
+			    bool even_cows);
 };
 void cache_register_unmap(const struct cache_unmap_ops *ops);
 

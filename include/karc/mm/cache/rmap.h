@@ -55,7 +55,10 @@ void unlink_anon_vmas(struct vm_area_struct *vma);
 /* Linux's list_is_singular(&vma->anon_vma_chain): has one, and not a forked one. */
 static inline bool anon_vma_is_singular(const struct vm_area_struct *vma)
 {
-	return vma->anon_vma && !vma->anon_vma->parent;
+	/* A fault on another CPU may be setting it: pairs with anon_vma_prepare(). */
+	const struct anon_vma *anon_vma = smp_load_acquire(&vma->anon_vma);
+
+	return anon_vma && !anon_vma->parent;
 }
 
 /* Linux's is_mergeable_anon_vma(): may VMAs with these two become one? @vma may be NULL. */

@@ -81,6 +81,7 @@ static inline unsigned int pgtable_shift(unsigned int level)
 #define _PAGE_SPECIAL	(1ULL << 9)	/* no struct page counts behind this entry */
 #define _PAGE_SOFT_DIRTY (1ULL << 11)
 #define _PAGE_DEVMAP	(1ULL << 58)
+#define _PAGE_GUARD	(1ULL << 10)	/* alone: no page, access is SIGSEGV (MADV_GUARD_INSTALL) */
 #define _PAGE_PROTNONE	_PAGE_GLOBAL	/* while PRESENT is clear: mapped, but no access at all */
 
 #define PTE_PFN_MASK	HW_PTE_PFN_MASK
@@ -168,6 +169,16 @@ static inline bool pte_protnone(pte_t e)
 	return (pte_val(e) & (_PAGE_PRESENT | _PAGE_PROTNONE)) == _PAGE_PROTNONE;
 }
 
+static inline bool pte_guard(pte_t e)
+{
+	return pte_val(e) == _PAGE_GUARD;
+}
+
+static inline pte_t pte_mkguard(void)
+{
+	return __pte(_PAGE_GUARD);
+}
+
 static inline bool pmd_present(pmd_t e)
 {
 	return pmd_val(e) & (_PAGE_PRESENT | _PAGE_PROTNONE | _PAGE_PSE);
@@ -248,25 +259,25 @@ static inline p4d_t *p4d_offset(pgd_t *pgd, unsigned long addr)
 
 static inline pud_t *pud_offset(p4d_t *p4d, unsigned long addr)
 {
-	return (pud_t *)phys_to_virt(READ_ONCE(p4d->p4d) & PTE_PFN_MASK) + pud_index(addr);
+	return (pud_t *)phys_to_virt(smp_load_acquire(&p4d->p4d) & PTE_PFN_MASK) + pud_index(addr);
 }
 
 static inline pmd_t *pmd_offset(pud_t *pud, unsigned long addr)
 {
-	return (pmd_t *)phys_to_virt(READ_ONCE(pud->pud) & PTE_PFN_MASK) + pmd_index(addr);
+	return (pmd_t *)phys_to_virt(smp_load_acquire(&pud->pud) & PTE_PFN_MASK) + pmd_index(addr);
 }
 
 static inline pte_t *pte_offset_kernel(pmd_t *pmd, unsigned long addr)
 {
-	return (pte_t *)phys_to_virt(READ_ONCE(pmd->pmd) & PTE_PFN_MASK) + pte_index(addr);
+	return (pte_t *)phys_to_virt(smp_load_acquire(&pmd->pmd) & PTE_PFN_MASK) + pte_index(addr);
 }
 #define pte_offset_map(pmd, addr) pte_offset_kernel(pmd, addr)
 #define pte_unmap(pte) ((void)(pte))
 
 static inline pte_t ptep_get(const pte_t *ptep) { return __pte(READ_ONCE(ptep->pte)); }
-static inline pmd_t pmdp_get(const pmd_t *pmdp) { return __pmd(READ_ONCE(pmdp->pmd)); }
-static inline pud_t pudp_get(const pud_t *pudp) { return __pud(READ_ONCE(pudp->pud)); }
-static inline p4d_t p4dp_get(const p4d_t *p4dp) { return __p4d(READ_ONCE(p4dp->p4d)); }
+static inline pmd_t pmdp_get(const pmd_t *pmdp) { return __pmd(smp_load_acquire(&pmdp->pmd)); }
+static inline pud_t pudp_get(const pud_t *pudp) { return __pud(smp_load_acquire(&pudp->pud)); }
+static inline p4d_t p4dp_get(const p4d_t *p4dp) { return __p4d(smp_load_acquire(&p4dp->p4d)); }
 
 /**
  * mm_find_pmd - the PMD entry of @addr, or NULL when the tables do not reach that far
@@ -306,7 +317,7 @@ static inline void pgtable_account(const void *entry, u64 old, u64 new)
 		return;
 	table = pgtable_page_of(entry);
 	if (page_is_table(table))
-		table->pt_entries += new ? 1u : -1u;
+		WRITE_ONCE(table->pt_entries, table->pt_entries + (new ? 1u : -1u));
 }
 
 static inline void set_pte(pte_t *ptep, pte_t pte)
@@ -504,6 +515,7 @@ static inline pmd_t *pmd_alloc(struct mm_struct *mm, pud_t *pud, unsigned long a
  */
 struct pgtable_reserve {
 	struct page *table[PGTABLE_PGD];	/* by level; NULL: exists already */
+	unsigned int lowest;			/* level at which the path ends */
 };
 
 /**
@@ -511,8 +523,15 @@ struct pgtable_reserve {
  * Locks:  mmap_lock in any mode, held until pgtable_commit() or pgtable_unreserve().
  * Errors: -ENOMEM, nothing changed and nothing held.
  */
-KARC_MUST_CHECK int pgtable_reserve(struct mm_struct *mm, unsigned long addr,
-				    struct pgtable_reserve *r);
+KARC_MUST_CHECK int pgtable_reserve_down_to(struct mm_struct *mm, unsigned long addr,
+					    unsigned int lowest, struct pgtable_reserve *r);
+
+/* The whole path; pgtable_reserve_down_to() leaves out the tables of levels below @lowest. */
+static inline __must_check int pgtable_reserve(struct mm_struct *mm, unsigned long addr,
+					       struct pgtable_reserve *r)
+{
+	return pgtable_reserve_down_to(mm, addr, PGTABLE_PTE, r);
+}
 
 /* Hook what is still missing; tables that somebody else hooked first go back. Cannot fail. */
 pmd_t *pgtable_commit(struct mm_struct *mm, unsigned long addr, struct pgtable_reserve *r);
@@ -604,9 +623,23 @@ static inline void mm_dec_nr_ptes(struct mm_struct *mm)
  * Every empty table whose span meets [@start, @end) goes, and so does each parent that becomes
  * empty by it; tables with an entry stay, so neighbours need not be known. The root stays.
  * Locks: mmap_lock for writing, or the space's last user: nobody may be about to use a table.
+ *
+ * free_pgtables_between() spares tables that reach below @floor or above @ceiling (0: none): the
+ * ends of the mappings around, whose tables truncation may be walking.
  */
 void free_pgtables(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long start,
 		   unsigned long end);
+void free_pgtables_between(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long start,
+			   unsigned long end, unsigned long floor, unsigned long ceiling);
+
+/**
+ * pgtable_move_leaf - hook the leaf table below @from under @to instead; false: that is taken
+ * @addr: first address that @from translates
+ *
+ * Flushes what is remembered of the old place. Locks: mmap_lock for writing; i_mmap_rwsem of a
+ * file whose mapping this is, for writing.
+ */
+bool pgtable_move_leaf(struct mm_struct *mm, pmd_t *from, pmd_t *to, unsigned long addr);
 
 /* Take one table out of its parent and hand it to @tlb. The caller knows that it is empty. */
 void pgtable_unhook(struct mmu_gather *tlb, struct page *table);

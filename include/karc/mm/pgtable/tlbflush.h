@@ -32,6 +32,33 @@ static inline struct mm_struct *current_loaded_mm(void)
  */
 void switch_mm(struct mm_struct *prev, struct mm_struct *next);
 
+/**
+ * inc_tlb_flush_pending - entries are about to be taken back; the flush comes later
+ * dec_tlb_flush_pending - it is done
+ *
+ * In between, other CPUs may still use what they remember. Outside, a CPU that does is a bug, and
+ * a machine with machine_config.check_tlb says so: whoever clears an entry, makes it point
+ * elsewhere or allow less brackets the change and its flush with these two, or does both under
+ * the entry's lock. mmu_gather brackets what it gathers. Nests; other threads' changes may be
+ * under way too.
+ * Model: Linux 6.1.
+ */
+static inline void inc_tlb_flush_pending(struct mm_struct *mm)
+{
+	/* Before the entries in the order of this CPU; who sees them changed sees this. */
+	__atomic_fetch_add(&mm->tlb_flush_pending, 1, __ATOMIC_SEQ_CST);
+}
+
+static inline void dec_tlb_flush_pending(struct mm_struct *mm)
+{
+	__atomic_fetch_sub(&mm->tlb_flush_pending, 1, __ATOMIC_SEQ_CST);
+}
+
+static inline bool mm_tlb_flush_pending(const struct mm_struct *mm)
+{
+	return __atomic_load_n(&mm->tlb_flush_pending, __ATOMIC_ACQUIRE) != 0;
+}
+
 /*
  * Make every CPU in mm->cpu_bitmap forget, and wait until each has. The tables were changed
  * before. Context: interrupts on, may not be called in hard interrupt; spinlocks may be held.
