@@ -15,7 +15,7 @@
  *	I1 a shrinker with in_use > 0 is on the list
  *
  * Locking
- *	list, in_use, nr_deferred: shrinkers_lock, dropped around callbacks. The walk finds its way
+ *	list, in_use: shrinkers_lock, dropped around callbacks; nr_deferred: atomic. The walk finds its way
  *	back because its current shrinker cannot leave the list while in_use.
  *
  * Worst case
@@ -89,12 +89,14 @@ static unsigned long do_shrink(struct shrinker *shrinker, struct shrink_control 
 {
 	unsigned long batch = shrinker->batch ? (unsigned long)shrinker->batch : SHRINK_BATCH;
 	unsigned long freeable = shrinker->count_objects(shrinker, sc);
-	unsigned long freed = 0, share, total, scanned = 0;
+	unsigned long freed = 0, share, total, scanned = 0, deferred;
 
 	if (freeable == 0 || freeable == SHRINK_EMPTY)
 		return 0;
+	/* Taken whole: another CPU that shrinks the same has none of it to do. */
+	deferred = __atomic_exchange_n(&shrinker->nr_deferred, 0, __ATOMIC_RELAXED);
 	share = scan_share(shrinker, freeable, priority);
-	total = min((shrinker->nr_deferred >> priority) + share, 2 * freeable);
+	total = min((deferred >> priority) + share, 2 * freeable);
 	while (total && (total >= batch || total >= freeable)) {
 		unsigned long got;
 
@@ -108,8 +110,9 @@ static unsigned long do_shrink(struct shrinker *shrinker, struct shrink_control 
 		total -= min(total, max(sc->nr_scanned, 1UL));
 	}
 	/* What was too little for a batch, or was refused, counts next time. */
-	share += shrinker->nr_deferred;
-	shrinker->nr_deferred = min(share - min(share, scanned), 2 * freeable);
+	share += deferred;
+	__atomic_fetch_add(&shrinker->nr_deferred, min(share - min(share, scanned), 2 * freeable),
+			   __ATOMIC_RELAXED);
 	return freed;
 }
 

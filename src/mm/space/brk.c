@@ -78,7 +78,7 @@ int vm_brk_flags(struct mm_struct *mm, unsigned long addr, unsigned long len, un
 	mmap_write_lock(mm);
 	if (offset_in_page(addr) || !brk_limits_allow(mm, addr, size))
 		goto unlock;
-	err = unmap_prepare(mm, &plan, addr, addr + size);
+	err = unmap_prepare(mm, &plan, addr, addr + size, NULL);
 	if (err)
 		goto unlock;
 	unmap_commit(mm, &plan);

@@ -27,7 +27,8 @@
  *	I3 the old translation of a replaced entry is flushed everywhere before the new one is set
  *
  * Locking
- *	mmap_lock for reading, page lock of a file's page, the entry's lock. fault_hot: own CPU.
+ *	mmap_lock for reading (for writing while a stack grows), page lock of a file's page, the
+ *	entry's lock. fault_hot: own CPU.
  *
  * Worst case
  *	One page, at most three tables, one anon_vma; no retries in here: when another CPU was
@@ -43,6 +44,7 @@
 
 #include <karc/base/err.h>
 #include <karc/base/log.h>
+#include <karc/hw/trace.h>
 #include <karc/mm/cache/rmap.h>
 #include <karc/mm/phys/page_alloc.h>
 #include <karc/mm/phys/vmstat.h>
@@ -208,6 +210,8 @@ static vm_fault_t ask_for_page(struct vm_fault *vmf)
 {
 	vm_fault_t ret = vmf->vma->vm_ops->fault(vmf);
 
+	if (unlikely(trace_heard()))
+		fault_trace_file(vmf, ret);
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY | VM_FAULT_DONE_COW))
 		return ret;
 	if (!(ret & VM_FAULT_LOCKED))
@@ -233,7 +237,7 @@ static void install_file_page(struct vm_fault *vmf, bool write)
 		entry = maybe_mkwrite(pte_mkdirty(entry), vma);
 	if (same) {
 		page_add_file_rmap(vmf->page, vma);
-		inc_mm_counter(vma->vm_mm, MM_FILEPAGES);
+		inc_mm_counter(vma->vm_mm, mm_counter(vmf->page));
 		set_pte_at(vma->vm_mm, vmf->address, vmf->pte, entry);
 	}
 	unlock_entry(vmf);
@@ -295,17 +299,22 @@ static vm_fault_t do_shared_fault(struct vm_fault *vmf, struct pgtable_reserve *
 static vm_fault_t do_cow_fault(struct vm_fault *vmf, struct pgtable_reserve *reserve)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct page *copy = alloc_user_page(0, SITE());
+	struct page *copy;
 	vm_fault_t ret;
 
 	vmf->kind = FAULT_FILE_COW;
+	copy = alloc_user_page(0, SITE());
 	if (!copy)
 		return VM_FAULT_OOM;
 	vmf->cow_page = copy;
 	ret = ask_for_page(vmf);
 	vmf->cow_page = NULL;
-	if (!(ret & VM_FAULT_LOCKED))
+	if (!(ret & VM_FAULT_LOCKED)) {
+		/* Linux makes it before it asks: whether there is one shows in later merges. */
+		if (!(ret & VM_FAULT_OOM) && anon_vma_prepare(vma))
+			ret = VM_FAULT_OOM;
 		goto put_copy;
+	}
 	copy_user_page(copy, vmf->page);
 	release_page(vmf);
 	if (anon_vma_prepare(vma)) {
@@ -389,7 +398,7 @@ static void install_copy(struct vm_fault *vmf, struct page *old, struct page *co
 
 	if (!old || !PageAnon(old)) {
 		if (old)
-			dec_mm_counter(mm, MM_FILEPAGES);
+			dec_mm_counter(mm, mm_counter(old));
 		inc_mm_counter(mm, MM_ANONPAGES);
 	}
 	ptep_get_and_clear(mm, vmf->address, vmf->pte);
@@ -442,6 +451,8 @@ static vm_fault_t do_wp_page(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	struct page *page = vm_normal_page(vma, vmf->address, vmf->orig_pte);
 
+	if (unlikely(trace_heard()))
+		fault_trace_wp(page);
 	if ((vma->vm_flags & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED))
 		return wp_shared(vmf, page);
 	/*
@@ -486,8 +497,12 @@ static vm_fault_t handle_entry(struct vm_fault *vmf)
 	vmf->pmd = mm_find_pmd(mm, vmf->address);
 	if (vmf->pmd && !pmd_none(pmdp_get(vmf->pmd)))
 		vmf->orig_pte = ptep_get(pte_offset_map(vmf->pmd, vmf->address));
+	if (unlikely(trace_heard()))
+		fault_trace_entry(vmf);
 	if (pte_none(vmf->orig_pte))
 		return vma_is_anonymous(vmf->vma) ? do_anonymous_page(vmf) : do_fault(vmf);
+	if (pte_guard(vmf->orig_pte))
+		return VM_FAULT_SIGSEGV;
 	BUG_ON(!pte_present(vmf->orig_pte));
 	return handle_present(vmf);
 }
@@ -570,24 +585,48 @@ static void note_vma(struct fault_info *info, const struct vm_area_struct *vma)
 	info->covers = vma->vm_start <= info->address;
 }
 
+/*
+ * The same VMA, grown to the address; NULL: refused. mmap_lock is taken for writing meanwhile, so
+ * what is found may be another one, or one that somebody else has grown.
+ */
+static struct vm_area_struct *grow_fault_vma(struct fault_info *info)
+{
+	struct vm_area_struct *vma;
+
+	mmap_read_unlock(info->mm);
+	mmap_write_lock(info->mm);
+	vma = find_vma(info->mm, info->address);
+	if (vma && vma->vm_start > info->address) {
+		info->stack_grown = !expand_stack(vma, info->address);
+		if (!info->stack_grown)
+			vma = NULL;
+	}
+	mmap_write_downgrade(info->mm);
+	return vma;
+}
+
 /* The VMA that covers the address, grown to it when it is a stack; NULL: refused. */
 static struct vm_area_struct *find_fault_vma(struct fault_info *info)
 {
 	struct vm_area_struct *vma = find_vma(info->mm, info->address);
 
 	info->answer = FAULT_NO_VMA;
+	if (vma)
+		note_vma(info, vma);
+	if (unlikely(trace_heard()))
+		fault_trace_vma(info);
 	if (!vma)
 		return NULL;
-	note_vma(info, vma);
 	if (info->covers)
 		return vma;
 	if (!(vma->vm_flags & VM_GROWSDOWN))
 		return NULL;
 	info->answer = FAULT_NO_STACK;
-	if (expand_stack(vma, info->address))
+	vma = grow_fault_vma(info);
+	if (!vma)
 		return NULL;
-	info->stack_grown = true;
-	count_fault(info->mm, FAULT_STACK_GROW);
+	if (info->stack_grown)
+		count_fault(info->mm, FAULT_STACK_GROW);
 	note_vma(info, vma);
 	return vma;
 }
@@ -602,12 +641,16 @@ static unsigned int flags_of(u32 error_code)
 static int fault_locked(struct fault_info *info)
 {
 	struct vm_area_struct *vma = find_fault_vma(info);
+	bool allowed;
 
 	if (!vma)
 		return refuse(info, info->answer, SIGSEGV, SEGV_MAPERR);
 	info->pte_before = pte_val(mm_lookup_pte(info->mm, info->address));
 	info->pte_after = info->pte_before;
-	if (!access_allowed(vma, info->error_code))
+	allowed = access_allowed(vma, info->error_code);
+	if (unlikely(trace_heard()))
+		fault_trace_access(info, allowed);
+	if (!allowed)
 		return refuse(info, FAULT_WRONG_ACCESS, SIGSEGV, SEGV_ACCERR);
 	info->answer = FAULT_HANDLED;
 	info->result = handle_mm_fault_kind(vma, info->address, flags_of(info->error_code),
@@ -621,20 +664,37 @@ static bool is_canonical(unsigned long addr)
 	return (unsigned long)((long)(addr << 16) >> 16) == addr;
 }
 
+static int decide(struct fault_info *info)
+{
+	struct mm_struct *mm = info->mm;
+	int err;
+
+	if (!is_canonical(info->address))
+		return refuse(info, FAULT_NON_CANONICAL, SIGSEGV, SI_KERNEL);
+	if (info->address >= mm->task_size)
+		return refuse(info, info->address >> 63 ? FAULT_KERNEL_ADDRESS : FAULT_NO_VMA,
+			      SIGSEGV, SEGV_MAPERR);
+	mmap_read_lock(mm);
+	err = fault_locked(info);
+	mmap_read_unlock(mm);
+	return err;
+}
+
 int do_user_addr_fault(struct mm_struct *mm, unsigned long addr, u32 error_code,
 		       struct fault_info *out)
 {
+	const struct fault_watch *watch;
 	int err;
 
 	*out = (struct fault_info) { .mm = mm, .address = addr, .error_code = error_code };
-	if (!is_canonical(addr))
-		return refuse(out, FAULT_NON_CANONICAL, SIGSEGV, SI_KERNEL);
-	if (addr >= mm->task_size)
-		return refuse(out, addr >> 63 ? FAULT_KERNEL_ADDRESS : FAULT_NO_VMA, SIGSEGV,
-			      SEGV_MAPERR);
-	mmap_read_lock(mm);
-	err = fault_locked(out);
-	mmap_read_unlock(mm);
+	if (unlikely(trace_heard()))
+		fault_trace_begin(out);
+	err = decide(out);
+	if (unlikely(trace_heard()))
+		fault_trace_end(out);
+	watch = READ_ONCE(fault_hot()->watch);
+	if (unlikely(watch))
+		watch->ops.decided(watch->arg, out);
 	return err;
 }
 
@@ -670,23 +730,13 @@ static struct page *peek_page(struct mm_struct *mm, unsigned long addr, bool wri
 	return page;
 }
 
-/* One page's part. False: not accessible. */
-static bool remote_part(struct mm_struct *mm, unsigned long addr, void *buf, size_t len,
-			bool write)
+/* One page's part, if the entry allows it. Under mmap_lock: no fork shares the page meanwhile. */
+static bool copy_present(struct mm_struct *mm, unsigned long addr, void *buf, size_t len,
+			 bool write)
 {
 	struct machine *m = this_machine();
-	struct page *page;
-	unsigned int tries;
+	struct page *page = peek_page(mm, addr, write);
 
-	for (tries = 0; tries < MMU_MAX_RETRIES; tries++) {
-		mmap_read_lock(mm);
-		page = addr < mm->task_size ? peek_page(mm, addr, write) : NULL;
-		mmap_read_unlock(mm);
-		if (page)
-			break;
-		if (fixup_user_fault(mm, addr, write))
-			return false;
-	}
 	if (!page)
 		return false;
 	if (write)
@@ -696,6 +746,25 @@ static bool remote_part(struct mm_struct *mm, unsigned long addr, void *buf, siz
 	if (page != zero_page())
 		put_page(page);
 	return true;
+}
+
+/* One page's part. False: not accessible. */
+static bool remote_part(struct mm_struct *mm, unsigned long addr, void *buf, size_t len,
+			bool write)
+{
+	unsigned int tries;
+	bool done;
+
+	for (tries = 0; tries < MMU_MAX_RETRIES; tries++) {
+		mmap_read_lock(mm);
+		done = addr < mm->task_size && copy_present(mm, addr, buf, len, write);
+		mmap_read_unlock(mm);
+		if (done)
+			return true;
+		if (fixup_user_fault(mm, addr, write))
+			return false;
+	}
+	return false;
 }
 
 size_t access_remote_vm(struct mm_struct *mm, unsigned long addr, void *buf, size_t len,
@@ -752,6 +821,17 @@ static void set_zero_page(struct machine *m, struct page *page)
 
 	for_each_cpu_of(m, cpu)
 		((struct fault_hot *)cpu_hot(machine_cpu(m, cpu), ROOM_SPACE))->zero_page = page;
+}
+
+void fault_on_decided(struct machine *m, const struct fault_watch *watch)
+{
+	unsigned int cpu;
+
+	for_each_cpu_of(m, cpu) {
+		struct fault_hot *hot = cpu_hot(machine_cpu(m, cpu), ROOM_SPACE);
+
+		WRITE_ONCE(hot->watch, watch);
+	}
 }
 
 int fault_init(struct machine *m)

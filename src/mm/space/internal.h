@@ -17,7 +17,6 @@ struct space_state {
 	struct space_sysctl sysctl;
 	unsigned long totalram_pages, total_swap_pages;
 	atomic_long_t committed;		/* pages: Committed_AS, exact */
-	atomic_long_t shmem_committed;		/* of them by shared anonymous memory */
 
 	spinlock_t mm_lock;			/* guards the two below */
 	struct list_head mms;			/* every mm_struct, by mm_node; holds nothing */

@@ -10,6 +10,7 @@
 
 #include "vma_internal.h"
 
+#define MAPS_GIVEN_MAX	96	/* a name of 79 characters, and what is around it */
 #define MAPS_PAD_WIDTH	72	/* 25 + 6 * sizeof(void *) - 1; one more space follows */
 
 static bool is_heap(const struct vm_area_struct *vma, const struct mm_struct *mm)
@@ -19,17 +20,27 @@ static bool is_heap(const struct vm_area_struct *vma, const struct mm_struct *mm
 	return vma_is_initial_heap(vma, mm);
 }
 
-static const char *maps_name(struct vm_area_struct *vma)
+/* "[anon:name]" into text[MAPS_GIVEN_MAX]. */
+static const char *given_name(const struct vm_area_struct *vma, char *text)
+{
+	snprintf(text, MAPS_GIVEN_MAX, "[%s:%s]", vma->vm_file ? "anon_shmem" : "anon",
+		 vma->anon_name->text);
+	return text;
+}
+
+static const char *maps_name(struct vm_area_struct *vma, char *text)
 {
 	struct mm_struct *mm = vma->vm_mm;
 
 	if (vma->vm_file)
-		return file_name(vma->vm_file);
+		return vma->anon_name ? given_name(vma, text) : file_name(vma->vm_file);
 	if (vma->vm_ops && vma->vm_ops->name)
 		return vma->vm_ops->name(vma);
 	if (is_heap(vma, mm))
 		return "[heap]";
-	return vma_is_initial_stack(vma, mm) ? "[stack]" : NULL;
+	if (vma_is_initial_stack(vma, mm))
+		return "[stack]";
+	return vma->anon_name ? given_name(vma, text) : NULL;
 }
 
 /* A newline in a file's name would look like a new line of the text. */
@@ -49,7 +60,8 @@ size_t maps_line(struct vm_area_struct *vma, char *buf)
 	const struct inode *inode = vma->vm_file ? file_inode(vma->vm_file) : NULL;
 	unsigned int dev = inode ? inode->i_dev_id : 0;
 	unsigned long long offset = vma->vm_file ? (u64)vma->vm_pgoff << PAGE_SHIFT : 0;
-	const char *name = maps_name(vma);
+	char given[MAPS_GIVEN_MAX];
+	const char *name = maps_name(vma, given);
 	size_t at;
 
 	at = (size_t)snprintf(buf, MAPS_LINE_MAX, "%08lx-%08lx %c%c%c%c %08llx %02x:%02x %lu ",

@@ -3,7 +3,7 @@
  * memory.c - the entries of a range: unmap, copy for fork, protect
  *
  * What it is
- *	Everything that goes over many entries at once. All three walk from one existing leaf
+ *	Everything that goes over many entries at once. All walk from one existing leaf
  *	table to the next (mm_next_leaf), take that table's lock, and work through its part of the
  *	range.
  *
@@ -28,7 +28,7 @@
  *
  * Unlike Linux
  *	fork copies entries table by table; sharing whole leaf tables is not built. No large pages,
- *	no swap entries: an entry that is neither none nor present is a BUG.
+ *	no swap entries: an entry that is neither none nor present is a guard or a BUG.
  */
 #include <karc/base/err.h>
 #include <karc/hw/fiber.h>
@@ -46,9 +46,11 @@ struct page *vm_normal_page(struct vm_area_struct *vma, unsigned long addr, pte_
 	return pte_special(pte) ? NULL : pte_page(pte);
 }
 
-static int mm_counter(const struct page *page)
+int mm_counter(const struct page *page)
 {
-	return PageAnon(page) ? MM_ANONPAGES : MM_FILEPAGES;
+	if (PageAnon(page))
+		return MM_ANONPAGES;
+	return PageSwapBacked(page) ? MM_SHMEMPAGES : MM_FILEPAGES;
 }
 
 static void add_rss(struct mm_struct *mm, const long *rss)
@@ -62,14 +64,21 @@ static void add_rss(struct mm_struct *mm, const long *rss)
 
 /* ---- unmap ---- */
 
+/* What a clearing spares. */
+enum zap_mode {
+	ZAP_ALL,		/* nothing: the mapping goes */
+	ZAP_PAGES,		/* guards, which are no pages */
+	ZAP_FILE_PAGES,		/* guards and private copies */
+};
+
 /* Clear one present entry. Returns true when the gather is full. */
 static bool zap_entry(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long addr,
-		      pte_t *ptep, bool even_cows, long *rss)
+		      pte_t *ptep, enum zap_mode mode, long *rss)
 {
 	struct page *page = vm_normal_page(vma, addr, ptep_get(ptep));
 	pte_t pte;
 
-	if (!even_cows && page && PageAnon(page))
+	if (mode == ZAP_FILE_PAGES && page && PageAnon(page))
 		return false;
 	pte = ptep_get_and_clear_full(vma->vm_mm, addr, ptep, tlb->fullmm);
 	tlb_remove_tlb_entry(tlb, addr);
@@ -84,7 +93,7 @@ static bool zap_entry(struct mmu_gather *tlb, struct vm_area_struct *vma, unsign
 
 /* One leaf table's part of the range. Returns where it stopped: @end, or the gather is full. */
 static unsigned long zap_leaf(struct mmu_gather *tlb, struct vm_area_struct *vma, pmd_t *pmd,
-			      unsigned long addr, unsigned long end, bool even_cows)
+			      unsigned long addr, unsigned long end, enum zap_mode mode)
 {
 	long rss[NR_MM_COUNTERS] = { 0 };
 	bool full = false;
@@ -97,8 +106,13 @@ static unsigned long zap_leaf(struct mmu_gather *tlb, struct vm_area_struct *vma
 
 		if (pte_none(pte))
 			continue;
+		if (pte_guard(pte)) {
+			if (mode == ZAP_ALL)
+				pte_clear(vma->vm_mm, addr, ptep);
+			continue;
+		}
 		BUG_ON(!pte_present(pte));
-		full = zap_entry(tlb, vma, addr, ptep, even_cows, rss);
+		full = zap_entry(tlb, vma, addr, ptep, mode, rss);
 	}
 	add_rss(vma->vm_mm, rss);
 	pte_unmap_unlock(first, ptl);
@@ -106,7 +120,7 @@ static unsigned long zap_leaf(struct mmu_gather *tlb, struct vm_area_struct *vma
 }
 
 static void zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long start,
-		      unsigned long end, bool even_cows)
+		      unsigned long end, enum zap_mode mode)
 {
 	unsigned long addr = start;
 	pmd_t *pmd;
@@ -114,7 +128,7 @@ static void zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsign
 	while ((pmd = mm_next_leaf(vma->vm_mm, &addr, end))) {
 		unsigned long stop = pmd_addr_end(addr, end);
 
-		addr = zap_leaf(tlb, vma, pmd, addr, stop, even_cows);
+		addr = zap_leaf(tlb, vma, pmd, addr, stop, mode);
 		if (tlb->nr == MMU_GATHER_PAGES)
 			tlb_flush_mmu(tlb);
 		cond_resched();
@@ -124,7 +138,7 @@ static void zap_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsign
 void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end)
 {
-	zap_range(tlb, vma, start, end, true);
+	zap_range(tlb, vma, start, end, ZAP_ALL);
 }
 
 void unmap_vmas(struct mmu_gather *tlb, struct mm_struct *mm, struct vm_area_struct *vma,
@@ -145,8 +159,16 @@ void zap_page_range_single(struct vm_area_struct *vma, unsigned long start, unsi
 	struct mmu_gather tlb;
 
 	tlb_gather_mmu(&tlb, vma->vm_mm);
-	unmap_page_range(&tlb, vma, start, start + size);
+	zap_range(&tlb, vma, start, start + size, ZAP_PAGES);
 	tlb_finish_mmu(&tlb);
+}
+
+void free_unused_tables(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long start,
+			unsigned long end, const struct vm_area_struct *below,
+			const struct vm_area_struct *above)
+{
+	free_pgtables_between(tlb, mm, start, end, below ? below->vm_end : 0,
+			      above ? above->vm_start : 0);
 }
 
 /* ---- file pages out of every space ---- */
@@ -162,7 +184,8 @@ static void unmap_mapping_vma(struct vm_area_struct *vma, pgoff_t first, pgoff_t
 		return;
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	zap_range(&tlb, vma, vma->vm_start + ((from - vba) << PAGE_SHIFT),
-		  vma->vm_start + ((to - vba + 1) << PAGE_SHIFT), even_cows);
+		  vma->vm_start + ((to - vba + 1) << PAGE_SHIFT),
+		  even_cows ? ZAP_PAGES : ZAP_FILE_PAGES);
 	tlb_finish_mmu(&tlb);
 }
 
@@ -180,9 +203,10 @@ void unmap_mapping_pages(struct address_space *mapping, pgoff_t start, pgoff_t n
 	up_read(&mapping->i_mmap_rwsem);
 }
 
-static void unmap_truncated(struct address_space *mapping, pgoff_t start, pgoff_t end)
+static void unmap_truncated(struct address_space *mapping, pgoff_t start, pgoff_t end,
+			    bool even_cows)
 {
-	unmap_mapping_pages(mapping, start, end - start, true);
+	unmap_mapping_pages(mapping, start, end - start, even_cows);
 }
 
 const struct cache_unmap_ops space_unmap_ops = { .unmap_range = unmap_truncated };
@@ -192,7 +216,7 @@ const struct cache_unmap_ops space_unmap_ops = { .unmap_range = unmap_truncated 
 /* Faults can make the entries of other VMAs again, from the file or from the zero page. */
 static bool vma_needs_copy(const struct vm_area_struct *src)
 {
-	return (src->vm_flags & (VM_PFNMAP | VM_MIXEDMAP)) || src->anon_vma;
+	return (src->vm_flags & (VM_PFNMAP | VM_MIXEDMAP | VM_MAYBE_GUARD)) || src->anon_vma;
 }
 
 static bool is_cow_mapping(vm_flags_t flags)
@@ -205,10 +229,15 @@ static bool copy_entry(struct vm_area_struct *dst_vma, struct vm_area_struct *sr
 		       unsigned long addr, pte_t *dst_pte, pte_t *src_pte, long *rss)
 {
 	pte_t pte = ptep_get(src_pte);
-	struct page *page = vm_normal_page(src_vma, addr, pte);
 	bool protect = is_cow_mapping(src_vma->vm_flags) && pte_write(pte);
+	struct page *page;
 
+	if (pte_guard(pte)) {
+		set_pte_at(dst_vma->vm_mm, addr, dst_pte, pte);
+		return false;
+	}
 	BUG_ON(!pte_present(pte));
+	page = vm_normal_page(src_vma, addr, pte);
 	if (protect) {
 		ptep_set_wrprotect(src_vma->vm_mm, addr, src_pte);
 		pte = pte_wrprotect(pte);
@@ -253,7 +282,8 @@ static void uncopy_range(struct vm_area_struct *dst_vma, unsigned long end)
 
 	tlb_gather_mmu(&tlb, dst_vma->vm_mm);
 	unmap_page_range(&tlb, dst_vma, dst_vma->vm_start, end);
-	free_pgtables(&tlb, dst_vma->vm_mm, dst_vma->vm_start, end);
+	free_unused_tables(&tlb, dst_vma->vm_mm, dst_vma->vm_start, end, vma_prev(dst_vma),
+			   vma_next(dst_vma));
 	tlb_finish_mmu(&tlb);
 }
 
@@ -266,13 +296,14 @@ int copy_page_range(struct vm_area_struct *dst_vma, struct vm_area_struct *src_v
 
 	if (!vma_needs_copy(src_vma))
 		return 0;
+	inc_tlb_flush_pending(src_vma->vm_mm);
 	while ((src_pmd = mm_next_leaf(src_vma->vm_mm, &addr, end))) {
 		unsigned long next = pmd_addr_end(addr, end);
 		struct pgtable_reserve reserve;
 		pmd_t *dst_pmd;
 
 		/* An emptied table is not worth a copy. */
-		if (pmd_page(pmdp_get(src_pmd))->pt_entries) {
+		if (READ_ONCE(pmd_page(pmdp_get(src_pmd))->pt_entries)) {
 			err = pgtable_reserve(dst_vma->vm_mm, addr, &reserve);
 			if (err)
 				break;
@@ -284,6 +315,7 @@ int copy_page_range(struct vm_area_struct *dst_vma, struct vm_area_struct *src_v
 	}
 	if (protected)
 		flush_tlb_range(src_vma, src_vma->vm_start, end);
+	dec_tlb_flush_pending(src_vma->vm_mm);
 	if (err)
 		uncopy_range(dst_vma, addr);
 	return err;
@@ -323,6 +355,7 @@ unsigned long change_protection(struct vm_area_struct *vma, unsigned long start,
 	bool changed = false;
 	pmd_t *pmd;
 
+	inc_tlb_flush_pending(vma->vm_mm);
 	while ((pmd = mm_next_leaf(vma->vm_mm, &addr, end))) {
 		unsigned long stop = pmd_addr_end(addr, end);
 		pte_t *first, *ptep;
@@ -340,5 +373,91 @@ unsigned long change_protection(struct vm_area_struct *vma, unsigned long start,
 	}
 	if (changed)
 		flush_tlb_range(vma, start, end);
+	dec_tlb_flush_pending(vma->vm_mm);
 	return pages;
+}
+
+/* ---- move ---- */
+
+/* Can the table of [@from, @from + @len) be hooked at @to as it is? */
+static bool whole_table(unsigned long from, unsigned long to, unsigned long len)
+{
+	return !((from | to) & ~PMD_MASK) && len == PMD_SIZE;
+}
+
+/* The part of [@from, @end) that one table covers on either side. */
+static unsigned long move_part(unsigned long from, unsigned long to, unsigned long end)
+{
+	unsigned long part = pmd_addr_end(from, end) - from;
+
+	return min(part, pmd_addr_end(to, to + part) - to);
+}
+
+int move_reserve_tables(struct mm_struct *mm, unsigned long from, unsigned long to,
+			unsigned long len)
+{
+	unsigned long addr = from, end = from + len, part, dst;
+	struct pgtable_reserve reserve;
+
+	while (mm_next_leaf(mm, &addr, end)) {
+		dst = to + (addr - from);
+		part = move_part(addr, dst, end);
+		if (pgtable_reserve_down_to(mm, dst, whole_table(addr, dst, part) ? PGTABLE_PMD :
+					    PGTABLE_PTE, &reserve))
+			return -ENOMEM;
+		pgtable_commit(mm, dst, &reserve);
+		addr += part;
+	}
+	return 0;
+}
+
+static void move_entries(struct mm_struct *mm, pmd_t *from_pmd, unsigned long from, pmd_t *to_pmd,
+			 unsigned long to, unsigned long len)
+{
+	spinlock_t *from_ptl, *to_ptl = pte_lockptr(mm, to_pmd);
+	pte_t *first, *src, *dst = pte_offset_map(to_pmd, to), pte;
+	unsigned long addr;
+	bool present = false;
+
+	first = src = pte_offset_map_lock(mm, from_pmd, from, &from_ptl);
+	if (to_ptl != from_ptl)
+		spin_lock_nested(to_ptl, 1);
+	for (addr = from; addr < from + len; addr += PAGE_SIZE, src++, dst++) {
+		if (pte_none(ptep_get(src)))
+			continue;
+		pte = ptep_get_and_clear(mm, addr, src);
+		present |= pte_present(pte);
+		set_pte_at(mm, to + (addr - from), dst, pte);
+	}
+	/* Before the locks go: nobody may store through the old place into a page that moved on. */
+	if (present)
+		flush_tlb_mm_range(mm, from, from + len);
+	if (to_ptl != from_ptl)
+		spin_unlock(to_ptl);
+	pte_unmap_unlock(first, from_ptl);
+}
+
+void move_page_tables(struct mm_struct *mm, unsigned long from, unsigned long to,
+		      unsigned long len, struct address_space *mapping)
+{
+	unsigned long addr = from, end = from + len, part, dst;
+	pmd_t *src_pmd, *dst_pmd;
+
+	/* Truncation must find each page at one place or the other. */
+	if (mapping)
+		down_write(&mapping->i_mmap_rwsem);
+	inc_tlb_flush_pending(mm);
+	while ((src_pmd = mm_next_leaf(mm, &addr, end))) {
+		dst = to + (addr - from);
+		part = move_part(addr, dst, end);
+		dst_pmd = mm_find_pmd(mm, dst);
+		if (!whole_table(addr, dst, part) ||
+		    !pgtable_move_leaf(mm, src_pmd, dst_pmd, addr))
+			move_entries(mm, src_pmd, addr, dst_pmd, dst, part);
+		addr += part;
+		cond_resched();
+	}
+	dec_tlb_flush_pending(mm);
+	if (mapping)
+		up_write(&mapping->i_mmap_rwsem);
 }

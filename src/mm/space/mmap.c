@@ -13,11 +13,13 @@
  *
  * Unlike Linux    6.1 unmaps what MAP_FIXED replaces before it checks the commit limit, so a
  *                 refusal leaves a hole; here, as in kernels from 6.12 on, it leaves the old
- *                 mapping. Only a driver's own mmap that fails leaves a hole. f_op->mmap may
- *                 change flags, not the address. MAP_HUGETLB: -ENOSYS.
+ *                 mapping (cut in two at the ends of the range by those). Only a driver's own mmap
+ *                 that fails leaves a hole. f_op->mmap may change flags, not the address.
+ *                 MAP_HUGETLB: -ENOMEM, none are reserved.
  */
 #include <karc/base/bug.h>
 #include <karc/mm/cache/filemap.h>
+#include <karc/mm/cache/shmem.h>
 #include <karc/mm/space/fault.h>
 #include <karc/mm/space/memory.h>
 #include <karc/mm/space/mmap.h>
@@ -31,6 +33,9 @@
 
 #ifndef MAP_HUGE_SHIFT
 #define MAP_HUGE_SHIFT	26
+#endif
+#ifndef MAP_HUGE_MASK
+#define MAP_HUGE_MASK	0x3f
 #endif
 
 /* Flags that every mapping understands; MAP_SHARED_VALIDATE refuses others. */
@@ -59,67 +64,10 @@ bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages)
 	return !is_data_mapping(flags) || mm->data_vm + npages <= mm->rlim.data >> PAGE_SHIFT;
 }
 
-int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, unsigned long bytes)
-{
-	unsigned long locked = mm->locked_vm + (bytes >> PAGE_SHIFT);
-
-	if (!(flags & VM_LOCKED) || mm_flag_test(mm, MMF_CAPABLE))
-		return 0;
-	return locked > mm->rlim.memlock >> PAGE_SHIFT ? -EAGAIN : 0;
-}
-
-static bool can_do_mlock(const struct mm_struct *mm)
-{
-	return mm->rlim.memlock || mm_flag_test(mm, MMF_CAPABLE);
-}
-
 /* Private memory that may be written is a promise, unless the caller renounces it. */
 static bool accountable_mapping(vm_flags_t flags)
 {
 	return (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
-}
-
-/* ---- shared anonymous memory: a nameless file ---- */
-
-static int shmem_fill_zero(void *priv, pgoff_t index, void *kaddr)
-{
-	(void)priv;
-	(void)index;
-	(void)kaddr;
-	return 0;
-}
-
-/* @priv: the pages accounted for, as a number. */
-static void shmem_release(void *priv)
-{
-	long pages = (long)priv;
-
-	atomic_long_sub(pages, &space_state()->shmem_committed);
-	vm_unacct_memory(pages);
-}
-
-static const struct memfile_ops shmem_ops = {
-	.fill = shmem_fill_zero,
-	.release = shmem_release,
-};
-
-/* A file of @len bytes that only mappings will know. Gives a reference, or ERR_PTR. */
-static struct file *shmem_zero_file(struct mm_struct *mm, unsigned long len, vm_flags_t flags)
-{
-	long pages = flags & VM_NORESERVE ? 0 : (long)(len >> PAGE_SHIFT);
-	struct file *file;
-
-	if (pages && security_vm_enough_memory_mm(mm, pages))
-		return ERR_PTR(-ENOMEM);
-	file = memfile_create("/dev/zero (deleted)", len, S_IFREG | 0777, &shmem_ops,
-			      (void *)pages);
-	if (IS_ERR(file)) {
-		vm_unacct_memory(pages);
-		return file;
-	}
-	file_inode(file)->i_dev_id = 1;		/* shown as 00:01 */
-	atomic_long_add(pages, &space_state()->shmem_committed);
-	return file;
 }
 
 /* ---- the mapping itself ---- */
@@ -149,7 +97,9 @@ static struct vm_area_struct *region_vma(struct mm_struct *mm, const struct regi
 	if (region->file) {
 		vma->vm_file = get_file(region->file);
 	} else if (region->flags & VM_SHARED) {
-		file = shmem_zero_file(mm, region->len, region->flags);
+		/* Shared anonymous memory is a nameless file. */
+		file = shmem_file_setup_mm(mm, "dev/zero", (loff_t)region->len,
+					   region->flags & VM_NORESERVE);
 		if (IS_ERR(file)) {
 			err = PTR_ERR(file);
 			goto free_vma;
@@ -162,7 +112,7 @@ static struct vm_area_struct *region_vma(struct mm_struct *mm, const struct regi
 			goto free_vma;
 		BUG_ON(vma->vm_start != region->addr);
 	}
-	if (vma->vm_flags & VM_SPECIAL)
+	if (vma->vm_flags & (VM_SPECIAL | VM_DROPPABLE))
 		vma->vm_flags &= ~VM_LOCKED_MASK;
 	vma->vm_flags |= VM_SOFTDIRTY;
 	vma_set_page_prot(vma);
@@ -215,7 +165,8 @@ static struct vm_area_struct *region_merge(struct mm_struct *mm, const struct re
 /* Does the file's own mmap fill page tables, so that what was there must be gone before? */
 static bool mmap_fills_tables(const struct region *region)
 {
-	return region->file && region->file->f_op->mmap != generic_file_mmap;
+	return region->file && !region->file->f_op->mmap_lazy &&
+	       region->file->f_op->mmap != generic_file_mmap;
 }
 
 /* A VMA of its own in place of what @plan removes. Gives nothing; 0 or -errno. */
@@ -249,12 +200,16 @@ static unsigned long mmap_region(struct mm_struct *mm, struct region *region)
 	long charged;
 	int err;
 
-	err = unmap_prepare(mm, &plan, region->addr, region->addr + region->len);
+	err = unmap_prepare(mm, &plan, region->addr, region->addr + region->len, NULL);
 	if (err)
-		return -ENOMEM;
+		return mm->profile->from >= KERNEL_VERSION_CODE(6, 12) ? err : -ENOMEM;
 	err = region_reserve(mm, region, &plan, &charged);
-	if (err)
+	if (err) {
+		/* Refused by a limit, newer kernels have made the cuts by now. */
+		if (mm->profile->from >= KERNEL_VERSION_CODE(6, 12))
+			unmap_commit_cuts(mm, &plan);
 		goto abort_unmap;
+	}
 	/* In free space a neighbour may take it without any memory. */
 	if (plan.first || !region_merge(mm, region)) {
 		err = region_install(mm, region, &plan);
@@ -344,7 +299,8 @@ static int file_flags(struct file *file, pgoff_t pgoff, unsigned long len, unsig
 	}
 }
 
-static int anon_flags(unsigned long addr, unsigned long flags, vm_flags_t *vm_flags, pgoff_t *pgoff)
+static int anon_flags(const struct mm_struct *mm, unsigned long addr, unsigned long flags,
+		      vm_flags_t *vm_flags, pgoff_t *pgoff)
 {
 	switch (flags & MAP_TYPE) {
 	case MAP_SHARED:
@@ -353,6 +309,13 @@ static int anon_flags(unsigned long addr, unsigned long flags, vm_flags_t *vm_fl
 		*pgoff = 0;
 		*vm_flags |= VM_SHARED | VM_MAYSHARE;
 		return 0;
+	case MAP_DROPPABLE:
+		if (mm->profile->from < KERNEL_VERSION_CODE(6, 10) || (flags & MAP_LOCKED) ||
+		    (*vm_flags & VM_GROWSDOWN))
+			return -EINVAL;
+		/* Nothing to rely on, so nothing to promise, to inherit or to dump. */
+		*vm_flags |= VM_DROPPABLE | VM_NORESERVE | VM_WIPEONFORK | VM_DONTDUMP;
+		fallthrough;
 	case MAP_PRIVATE:
 		*pgoff = addr >> PAGE_SHIFT;
 		return 0;
@@ -388,6 +351,7 @@ unsigned long do_mmap(struct mm_struct *mm, struct file *file, unsigned long add
 		      unsigned long pgoff, unsigned long *populate)
 {
 	struct region region = { .file = file, .pgoff = pgoff };
+	bool locked;
 	int err;
 
 	*populate = 0;
@@ -409,56 +373,18 @@ unsigned long do_mmap(struct mm_struct *mm, struct file *file, unsigned long add
 	if (err)
 		return err;
 	err = file ? file_flags(file, pgoff, len, prot, flags, &region.flags) :
-	      anon_flags(addr, flags, &region.flags, &region.pgoff);
+	      anon_flags(mm, addr, flags, &region.flags, &region.pgoff);
 	if (err)
 		return err;
 	if ((flags & MAP_NORESERVE) && space_sysctl()->overcommit_memory != OVERCOMMIT_NEVER)
 		region.flags |= VM_NORESERVE;
+	/* The mapping may turn out not to be lockable; what was asked for counts. */
+	locked = region.flags & VM_LOCKED;
 	addr = mmap_region(mm, &region);
-	if (!IS_ERR_VALUE(addr) && ((region.flags & VM_LOCKED) ||
+	if (!IS_ERR_VALUE(addr) && (locked ||
 				    (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
 		*populate = len;
 	return addr;
-}
-
-/* Fault in the page at @addr as its mapping allows: 0, or an error that ends a walk. */
-static int populate_page(struct vm_area_struct *vma, unsigned long addr)
-{
-	unsigned int flags = FAULT_FLAG_REMOTE;
-
-	if (!vma_is_accessible(vma) || (vma->vm_flags & (VM_IO | VM_PFNMAP)))
-		return -EFAULT;
-	if ((vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE)
-		flags |= FAULT_FLAG_WRITE;
-	return handle_mm_fault(vma, addr, flags) & VM_FAULT_ERROR ? -EFAULT : 0;
-}
-
-void populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, unsigned long end)
-{
-	for (; start < end; start += PAGE_SIZE)
-		if (populate_page(vma, start))
-			return;
-}
-
-static int populate_at(struct mm_struct *mm, unsigned long addr)
-{
-	struct vm_area_struct *vma;
-	int err;
-
-	mmap_read_lock(mm);
-	vma = vma_lookup(mm, addr);
-	err = vma ? populate_page(vma, addr) : -ENOMEM;
-	mmap_read_unlock(mm);
-	return err;
-}
-
-void mm_populate(struct mm_struct *mm, unsigned long addr, unsigned long len)
-{
-	unsigned long end = addr + len;
-
-	for (; addr < end; addr += PAGE_SIZE)
-		if (populate_at(mm, addr))
-			return;
 }
 
 static unsigned long vm_mmap_pgoff(struct mm_struct *mm, struct file *file, unsigned long addr,
@@ -484,6 +410,72 @@ unsigned long mm_mmap(struct mm_struct *mm, struct file *file, unsigned long add
 	return vm_mmap_pgoff(mm, file, addr, len, prot, flags, offset >> PAGE_SHIFT);
 }
 
+/* As a machine answers that has huge pages of 2 MiB and 1 GiB, but none reserved. */
+static long hugetlb_refusal(const struct file *file, unsigned long len, unsigned long flags)
+{
+	unsigned long shift = (flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK;
+
+	if (file || !len || (shift && shift != 21 && shift != 30))
+		return -EINVAL;
+	return -ENOMEM;
+}
+
+static struct vm_area_struct *shared_range(struct mm_struct *mm, unsigned long start,
+					   unsigned long end)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, start), *next, *prev = vma;
+
+	if (!vma || !(vma->vm_flags & VM_SHARED))
+		return NULL;
+	for (; prev->vm_end < end; prev = next) {
+		next = vma_next(prev);
+		if (!next || next->vm_start != prev->vm_end || next->vm_file != vma->vm_file ||
+		    next->vm_flags != vma->vm_flags)
+			return NULL;
+	}
+	return vma;
+}
+
+/* The same file from another page on, in place of what is there. mmap_lock held for writing. */
+static unsigned long remap_pages(struct mm_struct *mm, unsigned long start, unsigned long size,
+				 unsigned long pgoff, unsigned long flags, unsigned long *populate)
+{
+	struct vm_area_struct *vma = shared_range(mm, start, start + size);
+	unsigned long prot, ret;
+	struct file *file;
+
+	if (!vma)
+		return -EINVAL;
+	prot = (vma->vm_flags & VM_READ ? PROT_READ : 0) |
+	       (vma->vm_flags & VM_WRITE ? PROT_WRITE : 0) |
+	       (vma->vm_flags & VM_EXEC ? PROT_EXEC : 0);
+	flags = (flags & MAP_NONBLOCK) | MAP_SHARED | MAP_FIXED | MAP_POPULATE |
+		(vma->vm_flags & VM_LOCKED ? MAP_LOCKED : 0);
+	file = get_file(vma->vm_file);
+	ret = do_mmap(mm, file, start, size, prot, flags, pgoff, populate);
+	fput(file);
+	return ret;
+}
+
+long ksys_remap_file_pages(struct mm_struct *mm, unsigned long start, unsigned long size,
+			   unsigned long prot, unsigned long pgoff, unsigned long flags)
+{
+	unsigned long ret, populate = 0;
+
+	start &= PAGE_MASK;
+	size &= PAGE_MASK;
+	if (prot || start + size <= start || pgoff + (size >> PAGE_SHIFT) < pgoff)
+		return -EINVAL;
+	mmap_write_lock(mm);
+	ret = remap_pages(mm, start, size, pgoff, flags, &populate);
+	mmap_write_unlock(mm);
+	if (IS_ERR_VALUE(ret))
+		return (long)ret;
+	if (populate)
+		mm_populate(mm, ret, populate);
+	return 0;
+}
+
 long ksys_mmap(struct mm_struct *mm, unsigned long addr, unsigned long len, unsigned long prot,
 	       unsigned long flags, struct file *file, unsigned long offset_bytes)
 {
@@ -494,6 +486,6 @@ long ksys_mmap(struct mm_struct *mm, unsigned long addr, unsigned long len, unsi
 	else if (!file)
 		return -EBADF;
 	if (flags & MAP_HUGETLB)
-		return -ENOSYS;
+		return hugetlb_refusal(file, len, flags);
 	return (long)vm_mmap_pgoff(mm, file, addr, len, prot, flags, offset_bytes >> PAGE_SHIFT);
 }

@@ -19,8 +19,24 @@
 /* Would @bytes more of locked memory stay within RLIMIT_MEMLOCK? 0 or -EAGAIN. */
 int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, unsigned long bytes);
 
-/* Fault in what can be faulted in; mmap_lock held in any mode. */
-void populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+/* May this space lock anything at all? */
+bool can_do_mlock(const struct mm_struct *mm);
+
+/* ---- populate.c: 0, -EFAULT (an access there would be a signal) or -ENOMEM ---- */
+
+/* One mapping's pages, written to where it is private and may be. mmap_lock in any mode. */
+int populate_vma_page_range(struct vm_area_struct *vma, unsigned long start, unsigned long end);
+
+/*
+ * The same for all mappings of a range, holes passed over; with @ignore_errors a mapping that
+ * refuses is left at that point, and the answer is 0. mmap_lock not held.
+ */
+int populate_range(struct mm_struct *mm, unsigned long start, unsigned long end,
+		   bool ignore_errors);
+
+/* As reads or writes of the program itself. Holes: -ENOMEM; access not allowed: -EINVAL. */
+KARC_MUST_CHECK int faultin_range(struct mm_struct *mm, unsigned long start, unsigned long end,
+				  bool write);
 
 /* RLIMIT_DATA for the break: false when [start, @new) and the data segment exceed @rlim. */
 bool data_rlimit_allows(const struct mm_struct *mm, unsigned long new);
@@ -42,12 +58,16 @@ struct unmap_plan {
 };
 
 /*
- * mmap_lock for writing. -ENOMEM (no memory, max_map_count) or what may_split said; nothing
- * changed. Then commit, which cannot fail, or abort. Commit empties the plan: either may follow it.
+ * mmap_lock for writing. -ENOMEM (no memory, max_map_count), -EPERM (sealed) or what may_split
+ * said; nothing changed. With a @stock of two VMAs there is memory, and may_split is not asked.
+ * Then commit, which cannot fail, or abort. Commit empties the plan: either may follow it.
  */
 KARC_MUST_CHECK int unmap_prepare(struct mm_struct *mm, struct unmap_plan *plan,
-				  unsigned long start, unsigned long end);
+				  unsigned long start, unsigned long end,
+				  struct vma_stock *stock);
 void unmap_commit(struct mm_struct *mm, struct unmap_plan *plan);
+/* Make the cuts and remove nothing. */
+void unmap_commit_cuts(struct mm_struct *mm, struct unmap_plan *plan);
 void unmap_abort(struct unmap_plan *plan);
 
 /*

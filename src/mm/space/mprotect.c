@@ -43,51 +43,19 @@ static int piece_reserve(struct mm_struct *mm, struct piece *piece)
 	return 0;
 }
 
-/* Cut the piece out of its VMA. 0 or -errno; nothing changed then. */
-static int piece_cut_out(struct mm_struct *mm, struct piece *piece)
-{
-	bool low = piece->start != piece->vma->vm_start, high = piece->end != piece->vma->vm_end;
-	struct vma_split split[2];
-	unsigned int nr = 0, i;
-	int err;
-
-	if (mm->map_count + low + high > space_sysctl()->max_map_count)
-		return -ENOMEM;
-	/* The VMA keeps the piece; what lies below and above gets VMAs of its own. */
-	if (low) {
-		err = vma_split_prepare(&split[nr], piece->vma, piece->start, true);
-		if (err)
-			return err;
-		nr++;
-	}
-	if (high) {
-		err = vma_split_prepare(&split[nr], piece->vma, piece->end, false);
-		if (err)
-			goto abort;
-		nr++;
-	}
-	for (i = 0; i < nr; i++)
-		vma_split_commit(mm, &split[i]);
-	return 0;
-abort:
-	while (nr)
-		vma_split_abort(&split[--nr]);
-	return err;
-}
-
 /* Apply @piece; *@pprev is the VMA before it, and is then the one that covers it. */
 static int mprotect_fixup(struct mm_struct *mm, struct vm_area_struct **pprev, struct piece *piece)
 {
-	struct vm_area_struct *vma = piece->vma, *merged;
+	struct vm_area_struct *vma = piece->vma;
 	vm_flags_t old = vma->vm_flags;
 	long pages = (long)((piece->end - piece->start) >> PAGE_SHIFT);
-	struct vma_shape shape = {
-		.start = piece->start, .end = piece->end, .anon_vma = vma->anon_vma,
-		.file = vma->vm_file,
-		.pgoff = vma->vm_pgoff + ((piece->start - vma->vm_start) >> PAGE_SHIFT),
+	struct vma_change change = {
+		.start = piece->start, .end = piece->end, .name = vma->anon_name,
 	};
 	int err;
 
+	if (old & VM_SEALED)
+		return -EPERM;
 	if (piece->flags == old) {
 		*pprev = vma;
 		return 0;
@@ -95,17 +63,13 @@ static int mprotect_fixup(struct mm_struct *mm, struct vm_area_struct **pprev, s
 	err = piece_reserve(mm, piece);
 	if (err)
 		return err;
-	shape.flags = piece->flags;
-	merged = vma_merge(mm, *pprev, &shape);
-	if (merged) {
-		vma = merged;
-	} else {
-		err = piece_cut_out(mm, piece);
-		if (err)
-			goto unaccount;
+	change.flags = piece->flags;
+	vma = vma_modify(mm, *pprev, vma, &change);
+	if (IS_ERR(vma)) {
+		vm_unacct_memory(piece->charged);
+		return PTR_ERR(vma);
 	}
 	*pprev = vma;
-	vma->vm_flags = piece->flags;
 	vma_set_page_prot(vma);
 	change_protection(vma, piece->start, piece->end, vma->vm_page_prot);
 	/* Locked memory that may be written from now on gets its copies now, not at a fault. */
@@ -116,9 +80,6 @@ static int mprotect_fixup(struct mm_struct *mm, struct vm_area_struct **pprev, s
 	vm_stat_account(mm, old, -pages);
 	vm_stat_account(mm, piece->flags, pages);
 	return 0;
-unaccount:
-	vm_unacct_memory(piece->charged);
-	return err;
 }
 
 /* What @vma's flags become, or an error. */
@@ -179,8 +140,8 @@ static int mprotect_grows(const struct vm_area_struct *vma, unsigned long grows,
 	return grows & PROT_GROWSUP ? -EINVAL : 0;
 }
 
-long ksys_mprotect(struct mm_struct *mm, unsigned long start, unsigned long len,
-		   unsigned long prot)
+static long mprotect_pkey(struct mm_struct *mm, unsigned long start, unsigned long len,
+			  unsigned long prot, int pkey)
 {
 	const unsigned long grows_bits = (unsigned int)PROT_GROWSDOWN | (unsigned int)PROT_GROWSUP;
 	unsigned long grows = prot & grows_bits, end;
@@ -199,10 +160,25 @@ long ksys_mprotect(struct mm_struct *mm, unsigned long start, unsigned long len,
 		return -EINVAL;
 	mmap_write_lock(mm);
 	vma = find_vma(mm, start);
-	if (vma)
+	/* Without protection keys none is ever allocated. */
+	if (pkey != -1)
+		err = -EINVAL;
+	else if (vma)
 		err = mprotect_grows(vma, grows, &start, end);
 	if (!err)
 		err = mprotect_range(mm, vma, start, end, prot);
 	mmap_write_unlock(mm);
 	return err;
+}
+
+long ksys_mprotect(struct mm_struct *mm, unsigned long start, unsigned long len,
+		   unsigned long prot)
+{
+	return mprotect_pkey(mm, start, len, prot, -1);
+}
+
+long ksys_pkey_mprotect(struct mm_struct *mm, unsigned long start, unsigned long len,
+			unsigned long prot, int pkey)
+{
+	return mprotect_pkey(mm, start, len, prot, pkey);
 }

@@ -9,6 +9,7 @@
  *                 that needs mmap_lock.
  */
 #include <karc/base/bug.h>
+#include <karc/base/log.h>
 #include <karc/mm/space/memory.h>
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/overcommit.h>
@@ -30,8 +31,26 @@ static void plan_sum(struct unmap_plan *plan)
 	}
 }
 
+/*
+ * Does a VMA from @first on refuse to go? As in Linux, the cut at @start has been made by the time
+ * when another one than the first is met that does.
+ */
+static bool range_sealed(struct mm_struct *mm, struct vm_area_struct *first, unsigned long start,
+			 unsigned long end)
+{
+	struct vm_area_struct *vma = first;
+
+	while (vma && vma->vm_start < end && !(vma->vm_flags & VM_SEALED))
+		vma = vma_next(vma);
+	if (!vma || vma->vm_start >= end)
+		return false;
+	if (vma != first && start > first->vm_start && split_vma(mm, first, start, true))
+		pr_debug("%s: %lx stays in one piece\n", __func__, first->vm_start);
+	return true;
+}
+
 int unmap_prepare(struct mm_struct *mm, struct unmap_plan *plan, unsigned long start,
-		  unsigned long end)
+		  unsigned long end, struct vma_stock *stock)
 {
 	struct vm_area_struct *first, *last;
 	int err;
@@ -42,11 +61,14 @@ int unmap_prepare(struct mm_struct *mm, struct unmap_plan *plan, unsigned long s
 		return 0;
 	plan->first = first;
 	plan_sum(plan);
+	/* Only a hole in the middle leaves one mapping more than before. */
+	if (start > first->vm_start && end < first->vm_end &&
+	    mm->map_count >= space_sysctl()->max_map_count)
+		return -ENOMEM;
+	if (range_sealed(mm, first, start, end))
+		return -EPERM;
 	if (start > first->vm_start) {
-		/* Only a hole in the middle leaves one mapping more than before. */
-		if (end < first->vm_end && mm->map_count >= space_sysctl()->max_map_count)
-			return -ENOMEM;
-		err = vma_split_prepare(&plan->split[0], first, start, false);
+		err = vma_split_prepare(&plan->split[0], first, start, false, stock);
 		if (err)
 			return err;
 		plan->nr_splits = 1;
@@ -56,7 +78,8 @@ int unmap_prepare(struct mm_struct *mm, struct unmap_plan *plan, unsigned long s
 	if (last && last->vm_start < end && last->vm_end > end) {
 		if (last == first && plan->nr_splits)
 			last = plan->split[0].new;
-		err = vma_split_prepare(&plan->split[plan->nr_splits], last, end, true);
+		err = vma_split_prepare(&plan->split[plan->nr_splits], last, end, true,
+					stock);
 		if (err)
 			goto abort;
 		/* The part below the cut goes: when it is the first of the range, start there. */
@@ -79,23 +102,32 @@ void unmap_abort(struct unmap_plan *plan)
 /* The pages and tables of the range. */
 static void unmap_region(struct mm_struct *mm, const struct unmap_plan *plan)
 {
+	const struct vm_area_struct *below = vma_prev(plan->first);
+	const struct vm_area_struct *above = find_vma(mm, plan->end);
 	struct mmu_gather tlb;
 
 	tlb_gather_mmu(&tlb, mm);
 	unmap_vmas(&tlb, mm, plan->first, plan->start, plan->end);
-	free_pgtables(&tlb, mm, plan->start, plan->end);
+	free_unused_tables(&tlb, mm, plan->start, plan->end, below, above);
 	tlb_finish_mmu(&tlb);
+}
+
+void unmap_commit_cuts(struct mm_struct *mm, struct unmap_plan *plan)
+{
+	unsigned int i;
+
+	for (i = 0; i < plan->nr_splits; i++)
+		vma_split_commit(mm, &plan->split[i]);
+	plan->nr_splits = 0;
 }
 
 void unmap_commit(struct mm_struct *mm, struct unmap_plan *plan)
 {
 	struct vm_area_struct *vma, *next;
-	unsigned int i;
 
 	if (!plan->first)
 		return;
-	for (i = 0; i < plan->nr_splits; i++)
-		vma_split_commit(mm, &plan->split[i]);
+	unmap_commit_cuts(mm, plan);
 	unmap_region(mm, plan);
 	for (vma = plan->first; vma && vma->vm_start < plan->end; vma = next) {
 		next = vma_next(vma);
@@ -107,7 +139,6 @@ void unmap_commit(struct mm_struct *mm, struct unmap_plan *plan)
 	}
 	vm_unacct_memory(plan->accounted);
 	plan->first = NULL;
-	plan->nr_splits = 0;
 }
 
 int do_munmap(struct mm_struct *mm, unsigned long start, size_t len)
@@ -121,7 +152,7 @@ int do_munmap(struct mm_struct *mm, unsigned long start, size_t len)
 	end = start + PAGE_ALIGN(len);
 	if (end == start)
 		return -EINVAL;
-	err = unmap_prepare(mm, &plan, start, end);
+	err = unmap_prepare(mm, &plan, start, end, NULL);
 	if (err)
 		return err;
 	unmap_commit(mm, &plan);

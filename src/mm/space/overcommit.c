@@ -18,6 +18,7 @@
  */
 #include <karc/base/bug.h>
 #include <karc/base/log.h>
+#include <karc/mm/cache/shmem.h>
 #include <karc/mm/phys/vmstat.h>
 #include <karc/mm/space/mm.h>
 
@@ -30,10 +31,22 @@
 #define USER_RESERVE_MAX_KB	(128UL << 10)
 #define ADMIN_RESERVE_MAX_KB	(8UL << 10)
 
+/* For shmem files; @mm may be NULL. */
+static int charge_shmem(struct mm_struct *mm, long pages)
+{
+	return __vm_enough_memory(mm, pages, mm && mm_flag_test(mm, MMF_CAPABLE));
+}
+
+static const struct cache_acct_ops acct_ops = {
+	.charge = charge_shmem,
+	.uncharge = vm_unacct_memory,
+};
+
 void overcommit_init(struct machine *m, struct space_state *space)
 {
 	unsigned long share = PAGES_TO_KB(phys_nr_free(m)) / 32;
 
+	cache_register_acct(&acct_ops);
 	space->totalram_pages = phys_stats(m).nr_managed;
 	space->sysctl.overcommit_memory = OVERCOMMIT_GUESS;
 	space->sysctl.overcommit_ratio = 50;

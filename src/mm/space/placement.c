@@ -3,10 +3,13 @@
  * What it is      Where a new mapping goes when the caller does not force an address. As on x86-64
  *                 without randomisation: the hint if it is free, else the highest free range
  *                 below mmap_base, else the lowest above the legacy base. What newer kernels do
- *                 for huge pages comes from the mm's profile.
+ *                 for huge pages comes from the mm's profile. Memory files (shmem) have a way of
+ *                 their own: the plain place first, and if huge pages could be used and it is not
+ *                 on their boundary, the place of a longer range, moved up within it.
  *
  * Locking         mmap_lock for writing, so that the range is still free when it is used.
  */
+#include <karc/mm/cache/shmem.h>
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/overcommit.h>
 #include <karc/mm/space/profile.h>
@@ -132,12 +135,13 @@ static unsigned long wanted_align(struct mm_struct *mm, struct file *file, unsig
 	if (!profile->huge_bytes || (flags & MAP_FIXED))
 		return 0;
 	if (file) {
-		if (!profile->file_align || file_inode(file)->placement_align <= PAGE_SIZE)
+		if (!profile->file_align || file_inode(file)->placement_align <= PAGE_SIZE ||
+		    shmem_mapping(file->f_mapping))
 			return 0;
 		return file_inode(file)->placement_align;
 	}
-	/* Shared anonymous memory goes its own way, shmem's, which does not align by default. */
-	if ((flags & MAP_TYPE) != MAP_PRIVATE || (addr && !profile->align_with_hint))
+	/* Shared anonymous memory goes shmem's way. */
+	if ((flags & MAP_SHARED) || (addr && !profile->align_with_hint))
 		return 0;
 	switch (profile->anon_align) {
 	case MM_ANON_ALIGN_EXACT:
@@ -147,6 +151,53 @@ static unsigned long wanted_align(struct mm_struct *mm, struct file *file, unsig
 	default:
 		return 0;
 	}
+}
+
+/* The boundary that shmem would like, or 0. @file NULL: anonymous memory. */
+static unsigned long shmem_wanted_align(struct mm_struct *mm, struct file *file,
+					unsigned long flags)
+{
+	unsigned long align = mm->profile->shmem_align ? mm->profile->huge_bytes : 0;
+
+	if (flags & MAP_FIXED)
+		return 0;
+	if (!file)
+		return (flags & MAP_TYPE) == MAP_SHARED ? align : 0;
+	if (!shmem_mapping(file->f_mapping))
+		return 0;
+	if (shmem_internal(file_inode(file)))
+		return align;
+	/* The setting of its mount. */
+	align = file_inode(file)->placement_align;
+	return align > PAGE_SIZE ? align : 0;
+}
+
+/*
+ * @plain is where [@offset, @offset + @len) of a memory file goes without regard to huge pages, for
+ * @hint. Returns a place congruent to @offset modulo @align, or @plain.
+ */
+static unsigned long area_shmem(struct mm_struct *mm, unsigned long hint, unsigned long plain,
+				unsigned long len, unsigned long offset, unsigned long flags,
+				unsigned long align)
+{
+	unsigned long padded = len + align - PAGE_SIZE, found, rest;
+
+	offset &= align - 1;
+	if (len < align || plain == hint || (plain & (align - 1)) == offset)
+		return plain;
+	/* Not one aligned block inside the mapping. */
+	if (offset && offset + len < 2 * align)
+		return plain;
+	if (padded < len || padded > mm->task_size)
+		return plain;
+	found = area_plain(mm, 0, padded, flags);
+	if (IS_ERR_VALUE(found) || offset_in_page(found))
+		return plain;
+	rest = found & (align - 1);
+	found += offset - rest;
+	if (rest > offset)
+		found += align;
+	return found > mm->task_size - len ? plain : found;
 }
 
 unsigned long get_unmapped_area(struct mm_struct *mm, struct file *file, unsigned long addr,
@@ -167,6 +218,9 @@ unsigned long get_unmapped_area(struct mm_struct *mm, struct file *file, unsigne
 		return -ENOMEM;
 	if (offset_in_page(found))
 		return -EINVAL;
+	align = shmem_wanted_align(mm, file, flags);
+	if (align)
+		found = area_shmem(mm, addr, found, len, offset, flags, align);
 	if (found < space_sysctl()->mmap_min_addr && !mm_flag_test(mm, MMF_CAPABLE))
 		return -EPERM;
 	return found;

@@ -16,6 +16,10 @@
  *		that come without a hint; [vvar_vclock]
  *	6.15	the break of such a program lies apart from it, without randomisation too
  *	6.16	a VMA without private pages merges with one that has them
+ *	6.17	mremap to a fixed place takes all mappings of the range along
+ *
+ * Calls that a kernel lacks are asked for where they are built, by the row's first version: mseal
+ * 6.10, MAP_DROPPABLE 6.11 (here from the row of 6.10 on), guards 6.13, on all mappings 6.15.
  *
  * Distribution kernels carry later changes; what a recording measured goes before this table.
  */
@@ -84,12 +88,21 @@ static const struct mm_profile profiles[] = {
 		.loader_break_apart = true,
 	}, {
 		.name = "linux-6.16",
-		.from = KERNEL_VERSION_CODE(6, 16), .to = ~0u,
+		.from = KERNEL_VERSION_CODE(6, 16), .to = KERNEL_VERSION_CODE(6, 17),
 		.huge_bytes = HUGE_BYTES, .file_align = true, .min_addr_bounds_search = true,
 		.anon_align = MM_ANON_ALIGN_EXACT, .align_snug = true, .heap_strict = true,
 		.stack_nohuge = true, .mprotect_unaccounts = true, .merge_prefers_prev = true,
 		.merge_unfaulted = true, .vvar_vclock_bytes = 2 * PAGE_SIZE,
 		.loader_aligned = true, .loader_break_apart = true,
+	}, {
+		.name = "linux-6.17",
+		.from = KERNEL_VERSION_CODE(6, 17), .to = ~0u,
+		.huge_bytes = HUGE_BYTES, .file_align = true, .min_addr_bounds_search = true,
+		.anon_align = MM_ANON_ALIGN_EXACT, .align_snug = true, .heap_strict = true,
+		.stack_nohuge = true, .mprotect_unaccounts = true, .merge_prefers_prev = true,
+		.merge_unfaulted = true, .vvar_vclock_bytes = 2 * PAGE_SIZE,
+		.loader_aligned = true, .loader_break_apart = true,
+		.mremap_many = true,
 	},
 };
 

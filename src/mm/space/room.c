@@ -2,10 +2,11 @@
 /*
  * The space room of a machine: its caches, its settings, its list of address spaces.
  *
- * Invariant I10: Committed_AS is the sum over all mappings with VM_ACCOUNT and all shared anonymous
- * memory. It is exact at any quiet time.
+ * Invariant I10: Committed_AS is the sum over all mappings with VM_ACCOUNT and all shmem files.
+ * It is exact at any quiet time.
  */
 #include <karc/base/hostmem.h>
+#include <karc/mm/cache/shmem.h>
 #include <karc/mm/space/fault.h>
 #include <karc/mm/space/mm.h>
 
@@ -88,6 +89,7 @@ static void space_exit(struct machine *m)
 {
 	struct space_state *space = machine_room(m, ROOM_SPACE);
 
+	cache_register_acct(NULL);
 	fault_exit(m);
 	kmem_cache_destroy(space->vma_cache);
 	kmem_cache_destroy(space->mm_cache);
@@ -98,7 +100,7 @@ static void space_exit(struct machine *m)
 static void space_check(struct machine *m, struct check_report *report)
 {
 	struct space_state *space = machine_room(m, ROOM_SPACE);
-	long accounted = atomic_long_read(&space->shmem_committed);
+	long accounted = shmem_accounted_pages();
 	struct vm_area_struct *vma;
 	struct mm_struct *mm;
 

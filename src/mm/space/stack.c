@@ -4,13 +4,13 @@
  *                 faults, as far as the stack limit, the address-space limit, the commit limit and
  *                 the guard gap below allow.
  *
- * Locking         Growth happens in page faults under mmap_lock for reading; the range and the
- *                 sums then change under page_table_lock, so that two faults at once grow it by
- *                 what both need and not twice.
+ * Locking         mmap_lock for writing. A page fault, which holds it for reading, takes it anew
+ *                 and looks again: another fault may have grown the stack meanwhile.
  *
  * Unlike Linux    growth is added to Committed_AS only for mappings that are accounted at all.
  *                 Linux adds it always and never takes it back for the others.
  */
+#include <karc/hw/trace.h>
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/overcommit.h>
 
@@ -25,8 +25,11 @@ static int acct_stack_growth(struct mm_struct *mm, struct vm_area_struct *vma,
 {
 	if (!may_expand_vm(mm, vma->vm_flags, grow))
 		return -ENOMEM;
-	if (size > mm->rlim.stack)
+	if (size > mm->rlim.stack) {
+		trace_step("expand_stack", "refused: it would have %lu KiB, RLIMIT_STACK is %lu KiB",
+			   size >> 10, mm->rlim.stack >> 10);
 		return -ENOMEM;
+	}
 	if (mlock_future_check(mm, vma->vm_flags, grow << PAGE_SHIFT))
 		return -ENOMEM;
 	return vma->vm_flags & VM_ACCOUNT ? security_vm_enough_memory_mm(mm, grow) : 0;
@@ -39,10 +42,14 @@ static bool guard_gap_free(const struct vm_area_struct *vma, unsigned long addre
 
 	if (!prev || (prev->vm_flags & VM_GROWSDOWN) || !vma_is_accessible(prev))
 		return true;
-	return address - prev->vm_end >= space_sysctl()->stack_guard_gap;
+	if (address - prev->vm_end >= space_sysctl()->stack_guard_gap)
+		return true;
+	trace_step("expand_stack", "refused: %lu KiB above %lx-%lx, guard gap %lu KiB",
+		   (address - prev->vm_end) >> 10, prev->vm_start, prev->vm_end,
+		   space_sysctl()->stack_guard_gap >> 10);
+	return false;
 }
 
-/* page_table_lock held. */
 static int grow_to(struct mm_struct *mm, struct vm_area_struct *vma, unsigned long address)
 {
 	unsigned long grow;
@@ -62,6 +69,8 @@ static int grow_to(struct mm_struct *mm, struct vm_area_struct *vma, unsigned lo
 	vma->vm_start = address;
 	vma->vm_pgoff -= grow;
 	vma_index_update(vma);
+	trace_step("expand_stack", "grown by %lu KiB to %lu KiB, RLIMIT_STACK is %lu KiB", grow << 2,
+		   (vma->vm_end - vma->vm_start) >> 10, mm->rlim.stack >> 10);
 	return 0;
 }
 
@@ -80,10 +89,7 @@ int expand_stack(struct vm_area_struct *vma, unsigned long address)
 	err = anon_vma_prepare(vma);
 	if (err)
 		return err;
-	spin_lock(&mm->page_table_lock);
-	err = grow_to(mm, vma, address);
-	spin_unlock(&mm->page_table_lock);
-	return err;
+	return grow_to(mm, vma, address);
 }
 
 struct vm_area_struct *find_extend_vma(struct mm_struct *mm, unsigned long addr)

@@ -22,20 +22,55 @@
  *                 vm_area_free ends one that was never linked: close is not called. A VMA that
  *                 was merged away gets no close either: one that has it is never merged.
  *
- * Worst case      A split needs one VMA; a merge needs nothing, since anon_vma_clone() only takes a
- *                 reference.
+ * Worst case      A split needs one VMA, which a stock may supply; a merge needs nothing: sharing
+ *                 an anon_vma only takes a reference.
  *
  * Unlike Linux    close runs at the last put, not at unmap: later when somebody still holds the
  *                 VMA. vma_merge() is written as a plan of ranges; the cases are Linux's eight.
  */
 #include <karc/base/bug.h>
 #include <karc/mm/pgtable/pgtable.h>
+#include <karc/mm/slab/kmalloc.h>
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/profile.h>
 #include <string.h>
 
 #include "internal.h"
 #include "vma_internal.h"
+
+/* ---- names of anonymous memory ---- */
+
+struct vma_name *vma_name_alloc(const char *text)
+{
+	size_t bytes = strlen(text) + 1;
+	struct vma_name *name = kmalloc(sizeof(*name) + bytes, GFP_KERNEL);
+
+	if (!name)
+		return NULL;
+	refcount_set(&name->count, 1);
+	memcpy(name->text, text, bytes);
+	return name;
+}
+
+struct vma_name *vma_name_get(struct vma_name *name)
+{
+	if (name)
+		refcount_inc(&name->count);
+	return name;
+}
+
+void vma_name_put(struct vma_name *name)
+{
+	if (name && refcount_dec_and_test(&name->count))
+		kfree(name);
+}
+
+bool vma_name_eq(const struct vma_name *a, const struct vma_name *b)
+{
+	return a == b || (a && b && !strcmp(a->text, b->text));
+}
+
+/* ---- one VMA ---- */
 
 static void vma_drop(void *obj)
 {
@@ -45,6 +80,7 @@ static void vma_drop(void *obj)
 		   vma->vm_file ? ", puts its file" : "");
 	if (vma->vm_ops && vma->vm_ops->close)
 		vma->vm_ops->close(vma);
+	vma_name_put(vma->anon_name);
 }
 
 static void vma_free_memory(void *obj)
@@ -97,13 +133,9 @@ struct vm_area_struct *KARC_BODY(vm_area_alloc_site)(struct mm_struct *mm,
 	return vma;
 }
 
-struct vm_area_struct *KARC_BODY(vma_dup_into)(struct mm_struct *mm, struct vm_area_struct *orig,
-					       const struct site *site)
+/* All that makes @vma cover what @orig does; references included. */
+static void vma_copy(struct vm_area_struct *vma, struct vm_area_struct *orig)
 {
-	struct vm_area_struct *vma = vm_area_alloc_site(mm, site);
-
-	if (!vma)
-		return NULL;
 	vma->vm_start = orig->vm_start;
 	vma->vm_end = orig->vm_end;
 	vma->vm_page_prot = orig->vm_page_prot;
@@ -111,8 +143,47 @@ struct vm_area_struct *KARC_BODY(vma_dup_into)(struct mm_struct *mm, struct vm_a
 	vma->vm_ops = orig->vm_ops;
 	vma->vm_pgoff = orig->vm_pgoff;
 	vma->vm_private_data = orig->vm_private_data;
+	vma->anon_name = vma_name_get(orig->anon_name);
 	if (orig->vm_file)
 		vma->vm_file = get_file(orig->vm_file);
+}
+
+struct vm_area_struct *KARC_BODY(vma_dup_into)(struct mm_struct *mm, struct vm_area_struct *orig,
+					       const struct site *site)
+{
+	struct vm_area_struct *vma = vm_area_alloc_site(mm, site);
+
+	if (vma)
+		vma_copy(vma, orig);
+	return vma;
+}
+
+int vma_stock_fill(struct vma_stock *stock, struct mm_struct *mm, unsigned int nr)
+{
+	BUG_ON(nr > VMA_STOCK_MAX);
+	for (stock->nr = 0; stock->nr < nr; stock->nr++) {
+		stock->vma[stock->nr] = vm_area_alloc(mm);
+		if (!stock->vma[stock->nr]) {
+			vma_stock_drain(stock);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void vma_stock_drain(struct vma_stock *stock)
+{
+	while (stock->nr)
+		vm_area_free(stock->vma[--stock->nr]);
+}
+
+struct vm_area_struct *vma_stock_dup(struct vma_stock *stock, struct vm_area_struct *orig)
+{
+	struct vm_area_struct *vma;
+
+	BUG_ON(!stock->nr);
+	vma = stock->vma[--stock->nr];
+	vma_copy(vma, orig);
 	return vma;
 }
 
@@ -228,18 +299,19 @@ static pgoff_t vma_pgoff_at(const struct vm_area_struct *vma, unsigned long addr
 /* ---- split ---- */
 
 int vma_split_prepare(struct vma_split *split, struct vm_area_struct *vma, unsigned long addr,
-		      bool new_below)
+		      bool new_below, struct vma_stock *stock)
 {
 	struct vm_area_struct *new;
 	int err;
 
 	BUG_ON(addr <= vma->vm_start || addr >= vma->vm_end);
-	if (vma->vm_ops && vma->vm_ops->may_split) {
+	/* Who brings VMAs along has asked already. */
+	if (!stock && vma->vm_ops && vma->vm_ops->may_split) {
 		err = vma->vm_ops->may_split(vma, addr);
 		if (err)
 			return err;
 	}
-	new = vm_area_dup(vma);
+	new = stock ? vma_stock_dup(stock, vma) : vm_area_dup(vma);
 	if (!new)
 		return -ENOMEM;
 	if (new_below) {
@@ -288,7 +360,7 @@ int split_vma(struct mm_struct *mm, struct vm_area_struct *vma, unsigned long ad
 
 	if (mm->map_count >= space_sysctl()->max_map_count)
 		return -ENOMEM;
-	err = vma_split_prepare(&split, vma, addr, new_below);
+	err = vma_split_prepare(&split, vma, addr, new_below, NULL);
 	if (err)
 		return err;
 	vma_split_commit(mm, &split);
@@ -299,9 +371,9 @@ int split_vma(struct mm_struct *mm, struct vm_area_struct *vma, unsigned long ad
 
 static bool is_mergeable_vma(const struct vm_area_struct *vma, const struct vma_shape *shape)
 {
-	if ((vma->vm_flags ^ shape->flags) & ~VM_SOFTDIRTY)
+	if ((vma->vm_flags ^ shape->flags) & ~VM_IGNORE_MERGE)
 		return false;
-	if (vma->vm_file != shape->file)
+	if (vma->vm_file != shape->file || !vma_name_eq(vma->anon_name, shape->name))
 		return false;
 	return !(vma->vm_ops && vma->vm_ops->close);
 }
@@ -346,24 +418,27 @@ struct merge_plan {
 	struct vm_area_struct *away[2];
 	struct vm_area_struct *trim;
 	unsigned long trim_start, trim_end;
-	struct vm_area_struct *anon_from;	/* has an anon_vma that @keep must share, or NULL */
+	struct anon_vma *anon;		/* which @keep must share, when it has none */
+	vm_flags_t sticky;		/* of VM_IGNORE_MERGE: what @keep must have */
 };
 
 static void plan_away(struct merge_plan *plan, struct vm_area_struct *vma)
 {
 	plan->away[plan->away[0] ? 1 : 0] = vma;
-	if (vma->anon_vma && !plan->keep->anon_vma)
-		plan->anon_from = vma;
+	if (vma->anon_vma)
+		plan->anon = vma->anon_vma;
+	plan->sticky |= vma->vm_flags & VM_IGNORE_MERGE;
 }
 
-static bool merge_commit(struct mm_struct *mm, const struct merge_plan *plan)
+static void merge_commit(struct mm_struct *mm, const struct merge_plan *plan)
 {
 	struct vm_area_struct *keep = plan->keep, *trim = plan->trim;
 	pgoff_t pgoff = keep->vm_pgoff - ((keep->vm_start - plan->start) >> PAGE_SHIFT);
 	unsigned int i;
 
-	if (plan->anon_from && anon_vma_clone(keep, plan->anon_from))
-		return false;
+	if (plan->anon && !keep->anon_vma)
+		keep->anon_vma = get_anon_vma(plan->anon);
+	keep->vm_flags |= plan->sticky;
 	/* The file's list may show pages twice for a moment, never not at all. */
 	vma_lock_file(keep);
 	keep->vm_start = plan->start;
@@ -381,7 +456,6 @@ static bool merge_commit(struct mm_struct *mm, const struct merge_plan *plan)
 		vma_index_update(trim);
 	for (i = 0; i < ARRAY_SIZE(plan->away) && plan->away[i]; i++)
 		vma_merge_away(mm, plan->away[i]);
-	return true;
 }
 
 /*
@@ -409,7 +483,10 @@ static void expand_sides(struct mm_struct *mm, struct vm_area_struct *prev,
 struct vm_area_struct *vma_expand_new(struct mm_struct *mm, struct vm_area_struct *prev,
 				      struct vm_area_struct *next, const struct vma_shape *shape)
 {
-	struct merge_plan plan = { .start = shape->start, .end = shape->end };
+	struct merge_plan plan = {
+		.start = shape->start, .end = shape->end, .anon = shape->anon_vma,
+		.sticky = shape->flags & VM_IGNORE_MERGE,
+	};
 	bool with_prev, with_next;
 
 	if (shape->flags & VM_SPECIAL)
@@ -426,8 +503,8 @@ struct vm_area_struct *vma_expand_new(struct mm_struct *mm, struct vm_area_struc
 		plan.keep = next;
 		plan.end = next->vm_end;
 	}
-	if (!plan.keep || !merge_commit(mm, &plan))
-		return NULL;
+	if (plan.keep)
+		merge_commit(mm, &plan);
 	return plan.keep;
 }
 
@@ -443,8 +520,6 @@ static void plan_mid(struct merge_plan *plan, struct vm_area_struct *mid, unsign
 	plan->trim = mid;
 	plan->trim_start = end;
 	plan->trim_end = mid->vm_end;
-	if (mid->anon_vma && !plan->keep->anon_vma)
-		plan->anon_from = mid;
 }
 
 struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *prev,
@@ -452,7 +527,10 @@ struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *pr
 {
 	struct vm_area_struct *mid = prev ? vma_next(prev) : vma_first(mm), *next = mid;
 	unsigned long start = shape->start, end = shape->end;
-	struct merge_plan plan = { .start = start, .end = end };
+	struct merge_plan plan = {
+		.start = start, .end = end, .anon = shape->anon_vma,
+		.sticky = shape->flags & VM_IGNORE_MERGE,
+	};
 	bool with_prev, with_next;
 
 	/* Mergeable means the same flags: this keeps neighbours with VM_SPECIAL apart as well. */
@@ -481,13 +559,70 @@ struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *pr
 			plan.trim = prev;
 			plan.trim_start = prev->vm_start;
 			plan.trim_end = start;
-			if (prev->anon_vma && !next->anon_vma)
-				plan.anon_from = prev;
 		} else {				/* cases 3, 8 */
 			plan_mid(&plan, mid, end);
 		}
 	}
-	if (!plan.keep || !merge_commit(mm, &plan))
-		return NULL;
+	if (plan.keep)
+		merge_commit(mm, &plan);
 	return plan.keep;
+}
+
+/* ---- one part of a VMA becomes different ---- */
+
+/* Cut [start, end) out of @vma, which keeps it. 0 or -errno; nothing changed then. */
+static int vma_cut_out(struct mm_struct *mm, struct vm_area_struct *vma, unsigned long start,
+		       unsigned long end)
+{
+	bool low = start != vma->vm_start, high = end != vma->vm_end;
+	struct vma_split split[2];
+	unsigned int nr = 0, i;
+	int err;
+
+	if (mm->map_count + low + high > space_sysctl()->max_map_count)
+		return -ENOMEM;
+	if (low) {
+		err = vma_split_prepare(&split[nr], vma, start, true, NULL);
+		if (err)
+			return err;
+		nr++;
+	}
+	if (high) {
+		err = vma_split_prepare(&split[nr], vma, end, false, NULL);
+		if (err)
+			goto abort;
+		nr++;
+	}
+	for (i = 0; i < nr; i++)
+		vma_split_commit(mm, &split[i]);
+	return 0;
+abort:
+	while (nr)
+		vma_split_abort(&split[--nr]);
+	return err;
+}
+
+struct vm_area_struct *vma_modify(struct mm_struct *mm, struct vm_area_struct *prev,
+				  struct vm_area_struct *vma, const struct vma_change *change)
+{
+	struct vma_shape shape = {
+		.start = change->start, .end = change->end, .flags = change->flags,
+		.anon_vma = vma->anon_vma, .file = vma->vm_file, .name = change->name,
+		.pgoff = vma_pgoff_at(vma, change->start),
+	};
+	struct vm_area_struct *merged;
+	struct vma_name *old;
+	int err;
+
+	merged = vma_merge(mm, prev, &shape);
+	if (merged)
+		return merged;
+	err = vma_cut_out(mm, vma, change->start, change->end);
+	if (err)
+		return ERR_PTR(err);
+	WRITE_ONCE(vma->vm_flags, change->flags);
+	old = vma->anon_name;
+	vma->anon_name = vma_name_get(change->name);
+	vma_name_put(old);
+	return vma;
 }

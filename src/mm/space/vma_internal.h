@@ -15,6 +15,7 @@
 #include <karc/mm/cache/rmap.h>
 #include <karc/mm/space/mm.h>
 #include <karc/mm/space/vma.h>
+#include <karc/refcount/refcount.h>
 
 /* ---- vma_tree.c ---- */
 
@@ -87,6 +88,32 @@ KARC_LENDS struct vm_area_struct *vma_link(struct mm_struct *mm,
 /* Out of both; the caller gets the index's reference. */
 void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma);
 
+/* VMAs that were allocated before something that must not fail. */
+#define VMA_STOCK_MAX	3
+
+struct vma_stock {
+	struct vm_area_struct *vma[VMA_STOCK_MAX];
+	unsigned int nr;
+};
+
+KARC_MUST_CHECK int vma_stock_fill(struct vma_stock *stock, struct mm_struct *mm, unsigned int nr);
+void vma_stock_drain(struct vma_stock *stock);
+/* vm_area_dup() out of the stock. */
+KARC_GIVES struct vm_area_struct *vma_stock_dup(struct vma_stock *stock,
+						struct vm_area_struct *orig);
+
+/* The name of anonymous memory, shared by the pieces of a mapping. */
+struct vma_name {
+	refcount_t count;
+	char text[];
+};
+
+/* -> count 1, or NULL for no memory. Get and put ignore NULL. */
+KARC_MUST_CHECK struct vma_name *vma_name_alloc(const char *text);
+struct vma_name *vma_name_get(struct vma_name *name);
+void vma_name_put(struct vma_name *name);
+bool vma_name_eq(const struct vma_name *a, const struct vma_name *b);
+
 /**
  * struct vma_split - one cut, prepared
  * @vma: stays in the index and shrinks;  @new: will be linked;  @addr: where
@@ -101,9 +128,10 @@ struct vma_split {
 /*
  * Prepare a cut of @vma, which may be the ->new of another prepared split; counts against
  * max_map_count are the caller's. Commit or abort follows, in order of preparation / in reverse.
+ * With a @stock the VMA comes from there, ->may_split is not asked, and this cannot fail.
  */
 KARC_MUST_CHECK int vma_split_prepare(struct vma_split *split, struct vm_area_struct *vma,
-				      unsigned long addr, bool new_below);
+				      unsigned long addr, bool new_below, struct vma_stock *stock);
 void vma_split_commit(struct mm_struct *mm, struct vma_split *split);
 void vma_split_abort(struct vma_split *split);
 
@@ -114,6 +142,7 @@ struct vma_shape {
 	struct anon_vma *anon_vma;
 	struct file *file;
 	pgoff_t pgoff;
+	struct vma_name *name;
 };
 
 bool can_vma_merge_before(struct vm_area_struct *vma, const struct vma_shape *shape);
@@ -138,6 +167,25 @@ struct vm_area_struct *vma_expand_new(struct mm_struct *mm, struct vm_area_struc
  */
 struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *prev,
 				 const struct vma_shape *shape);
+
+/* What [start, end), a part of one VMA, becomes. */
+struct vma_change {
+	unsigned long start, end;
+	vm_flags_t flags;
+	struct vma_name *name;		/* lent */
+};
+
+/**
+ * vma_modify - make the change: join a neighbour that is already so, or cut the part out
+ * @prev: the VMA before the range, or @vma when that begins before it
+ *
+ * Returns: the VMA that covers the part now, flags and name as asked; or ERR_PTR (-ENOMEM, or what
+ * may_split said), and nothing changed. Sums and entries are the caller's.
+ */
+KARC_MUST_CHECK struct vm_area_struct *vma_modify(struct mm_struct *mm,
+						  struct vm_area_struct *prev,
+						  struct vm_area_struct *vma,
+						  const struct vma_change *change);
 
 /* ---- mm.c, room.c ---- */
 

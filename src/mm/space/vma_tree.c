@@ -15,11 +15,11 @@
  *                 I2 vm_start < vm_end, both page aligned; sorted; disjoint; below task_size
  *                 I3 mm->map_count is their number
  *                 I4 red-black rules (rb_check) and rb_subtree_gap are right
- *                 I5 total_vm, data_vm, exec_vm, stack_vm are the sums over them
+ *                 I5 total_vm, data_vm, exec_vm, stack_vm are the sums over them, locked_vm the
+ *                    sum over those with VM_LOCKED
  *                 I6 vma->vm_mm is the mm, and each VMA is alive
  *
- * Locking         everything here: mmap_lock, for writing where it changes; a stack that grows
- *                 under the read lock changes vm_start and gaps under page_table_lock.
+ * Locking         everything here: mmap_lock, for writing where it changes.
  *
  * Life            vma_index_insert() takes over the caller's reference; vma_index_remove() gives
  *                 it back. A VMA whose range changes tells the tree with vma_index_update(),
@@ -411,7 +411,7 @@ void mm_check(struct mm_struct *mm, struct check_report *report)
 	const char *wrong = rb_check(&mm->vmas.tree);
 	struct vma_sums sum = { 0 };
 	struct vm_area_struct *vma;
-	unsigned long prev_end = 0;
+	unsigned long prev_end = 0, locked = 0;
 	int count = 0;
 
 	if (wrong)
@@ -424,6 +424,7 @@ void mm_check(struct mm_struct *mm, struct check_report *report)
 		}
 		check_one(mm, vma, prev_end, report);
 		vma_sums_add(&sum, vma->vm_flags, vma_pages(vma));
+		locked += vma->vm_flags & VM_LOCKED ? vma_pages(vma) : 0;
 		prev_end = vma->vm_end;
 		node = rb_next(node);
 		count++;
@@ -435,4 +436,7 @@ void mm_check(struct mm_struct *mm, struct check_report *report)
 		check_fail(report, "I3: mm %llu: map_count is %d, there are %d VMAs",
 			   (unsigned long long)mm->id, mm->map_count, count);
 	check_sums(mm, &sum, report);
+	if (locked != mm->locked_vm)
+		check_fail(report, "I5: mm %llu: locked_vm is %lu, %lu pages are VM_LOCKED",
+			   (unsigned long long)mm->id, mm->locked_vm, locked);
 }

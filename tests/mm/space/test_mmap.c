@@ -23,7 +23,7 @@ static void bad_lengths_and_offsets_are_refused(void **state)
 			 -EOVERFLOW);
 	assert_int_equal(ksys_mmap(mm, 0, P, RW, MAP_PRIVATE, file, 1UL << 63), -EOVERFLOW);
 	assert_int_equal(ksys_mmap(mm, 0, P, RW, MAP_PRIVATE, NULL, 0), -EBADF);
-	assert_int_equal(ksys_mmap(mm, 0, P, RW, ANON | MAP_HUGETLB, NULL, 0), -ENOSYS);
+	assert_int_equal(ksys_mmap(mm, 0, P, RW, ANON | MAP_HUGETLB, NULL, 0), -ENOMEM);
 	assert_int_equal(mm->map_count, 0);
 	fput(file);
 	mmput(mm);
@@ -311,6 +311,77 @@ static int driver_mmap_io(struct file *file, struct vm_area_struct *vma)
 static const struct file_operations failing_ops = { .mmap = driver_mmap_fails };
 static const struct file_operations io_ops = { .mmap = driver_mmap_io };
 
+static void huge_pages_are_not_reserved(void **state)
+{
+	struct mm_struct *mm = new_mm();
+	struct file *file = new_file("f", 4);
+
+	(void)state;
+	assert_int_equal(map(mm, 0, 512, RW, ANON | MAP_HUGETLB), -ENOMEM);
+	assert_int_equal(map(mm, 0, 512, RW, ANON | MAP_HUGETLB | (21 << 26)), -ENOMEM);
+	assert_int_equal(map(mm, 0, 512, RW, ANON | MAP_HUGETLB | (16 << 26)), -EINVAL);
+	assert_int_equal(ksys_mmap(mm, 0, P, RW, MAP_SHARED | MAP_HUGETLB, file, 0), -EINVAL);
+	assert_int_equal(mm->map_count, 0);
+	mmput(mm);
+	fput(file);
+}
+
+static void droppable_memory_is_promised_to_nobody(void **state)
+{
+	const int droppable = MAP_DROPPABLE | MAP_ANONYMOUS;
+	struct mm_struct *mm = new_mm(), *child;
+
+	(void)state;
+	assert_int_equal(map(mm, BASE, 2, RW, droppable | MAP_FIXED), -EINVAL);
+	mm->profile = mm_profile_newest();
+	assert_int_equal(map(mm, 0, 2, RW, droppable | MAP_LOCKED), -EINVAL);
+	assert_int_equal(map(mm, 0, 2, RW, droppable | MAP_GROWSDOWN), -EINVAL);
+	assert_int_equal(map(mm, BASE, 2, RW, droppable | MAP_FIXED), BASE);
+	map_at(mm, BASE + 2 * P, 2, RW);
+	assert_int_equal(mm->map_count, 2);
+	assert_int_equal(vm_memory_committed(), 2);
+	assert_true(poke(mm, BASE, 1));
+	assert_int_equal(peek(mm, BASE), 1);
+	assert_int_equal(ksys_madvise(mm, BASE, P, MADV_KEEPONFORK), -EINVAL);
+	assert_int_equal(ksys_mlock(mm, BASE, 4 * P), 0);
+	assert_int_equal(mm->locked_vm, 2);
+	child = dup_mm(mm);
+	assert_non_null(child);
+	assert_int_equal(peek(child, BASE), 0);
+	mmput(child);
+	check_mm_clean(mm);
+	mmput(mm);
+}
+
+static void remap_file_pages_maps_anew(void **state)
+{
+	struct mm_struct *mm = new_mm();
+	struct file *file = new_file("f", 8);
+	unsigned long i;
+
+	(void)state;
+	assert_int_equal(ksys_mmap(mm, BASE, 8 * P, RW, MAP_SHARED | MAP_FIXED, file, 0), BASE);
+	for (i = 0; i < 8; i++)
+		assert_true(poke(mm, BASE + i * P, (unsigned char)i));
+	map_at(mm, BASE + 16 * P, 2, RW);
+	assert_int_equal(ksys_remap_file_pages(mm, BASE + P, 2 * P, PROT_READ, 4, 0), -EINVAL);
+	assert_int_equal(ksys_remap_file_pages(mm, BASE + P, 0, 0, 4, 0), -EINVAL);
+	assert_int_equal(ksys_remap_file_pages(mm, BASE + P, P, 0, ~0UL, 0), -EINVAL);
+	assert_int_equal(ksys_remap_file_pages(mm, BASE + 7 * P, 2 * P, 0, 0, 0), -EINVAL);
+	assert_int_equal(ksys_remap_file_pages(mm, BASE + 16 * P, P, 0, 0, 0), -EINVAL);
+	assert_int_equal(ksys_remap_file_pages(mm, BASE + P, 2 * P, 0, 4, 0), 0);
+	assert_int_equal(mm->map_count, 4);
+	assert_int_equal(peek(mm, BASE + P), 4);
+	assert_int_equal(peek(mm, BASE + 2 * P), 5);
+	assert_int_equal(peek(mm, BASE + 3 * P), 3);
+	/* Over the seams, back to one. */
+	assert_int_equal(ksys_remap_file_pages(mm, BASE + P, 2 * P, 0, 1, 0), 0);
+	assert_int_equal(mm->map_count, 2);
+	check_mm_clean(mm);
+	mmput(mm);
+	fput(file);
+}
+
 static void driver_mmap_may_fail_or_change_flags(void **state)
 {
 	struct mm_struct *mm = new_mm();
@@ -348,6 +419,9 @@ int main(void)
 		karc_unit_test(map_count_has_a_limit),
 		karc_unit_test(noreserve_is_not_accounted),
 		KARC_TESTS(mmap_failing_anywhere_changes_nothing),
+		karc_unit_test(huge_pages_are_not_reserved),
+		karc_unit_test(droppable_memory_is_promised_to_nobody),
+		karc_unit_test(remap_file_pages_maps_anew),
 		karc_unit_test(driver_mmap_may_fail_or_change_flags),
 	};
 

@@ -201,6 +201,20 @@ static void failing_anywhere_changes_nothing(void **state)
 	mmput(mm);
 }
 
+static void without_protection_keys_there_is_none_but_minus_one(void **state)
+{
+	struct mm_struct *mm = new_mm();
+
+	(void)state;
+	map_at(mm, BASE, 2, RW);
+	assert_int_equal(ksys_pkey_mprotect(mm, BASE, P, PROT_READ, -1), 0);
+	assert_int_equal(ksys_pkey_mprotect(mm, BASE, P, RW, 0), -EINVAL);
+	assert_int_equal(ksys_pkey_mprotect(mm, BASE, P, RW, 1), -EINVAL);
+	assert_int_equal(ksys_pkey_mprotect(mm, BASE, 0, RW, 1), 0);
+	assert_ranges(mm, "10000000-10001000 r--p, 10001000-10002000 rw-p");
+	mmput(mm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +229,7 @@ int main(void)
 		karc_unit_test(growsdown_reaches_to_the_start_of_the_stack),
 		karc_unit_test(locked_memory_that_becomes_writable_is_copied_at_once),
 		KARC_TESTS(failing_anywhere_changes_nothing),
+		karc_unit_test(without_protection_keys_there_is_none_but_minus_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -6,18 +6,26 @@
  * Method: the child is this program again. It notes its own maps before the first call, karc
  * builds the same ones, so that placement starts from equal ground. Addresses of calls are
  * given as "result of call i plus offset" or as offsets into an arena that is free at the start;
- * so nothing of the child itself is ever hit. Seed: KARC_TEST_SEED. Under the sanitizers, which
- * fill the address space, there is nothing to compare.
+ * so nothing of the child itself is ever hit. After each call the texts of both maps files are
+ * compared too, but for devices and inodes. A script that fails is made short before it is shown.
+ * Some children lack the capability to lock memory, or have limits. Seed: KARC_TEST_SEED; number
+ * of scripts: KARC_REFEREE_ROUNDS. Under the sanitizers, which fill the address space, there is
+ * nothing to compare.
  */
 #define _GNU_SOURCE
-#include "space_test.h"
+#include "referee.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <karc/mm/cache/shmem.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,213 +41,20 @@
 #define SANITIZED 0
 #endif
 
-#define CALLS		300u
 #define ROUNDS		40u
-#define MAPS_BYTES	(256u << 10)
-#define ARENA		0x20000000UL
-#define ARENA_PAGES	64u
-#define FILE_PAGES	64u
-#define HUGE_PAGES	512u
 
-#ifndef MAP_32BIT
-#define MAP_32BIT	0x40
+#ifndef PR_SET_VMA
+#define PR_SET_VMA		0x53564d41
 #endif
-
-enum op_kind { OP_MMAP, OP_MUNMAP, OP_MPROTECT, OP_BRK, OP_POKE, OP_PEEK, OP_KINDS };
-enum op_file { FILE_NONE, FILE_RW, FILE_RDONLY };
-
-/* One call: address = base of what @base says + @offset. */
-struct op {
-	enum op_kind kind;
-	int base;		/* -1: a number, -2: arena, -3: break at start, else a call */
-	unsigned long offset;
-	unsigned long len;
-	unsigned long prot, flags;
-	enum op_file file;
-	unsigned long pgoff_bytes;
-};
-
-struct script {
-	unsigned int nr;
-	struct op ops[CALLS];
-	/* filled by the child */
-	long results[CALLS];
-	unsigned long start_brk, brk;
-	bool done;
-	char maps_before[MAPS_BYTES];
-	char maps_after[MAPS_BYTES];
-};
-
-/* ---- making a script ---- */
-
-/* An address inside something that is the script's own, and room from there on. */
-static void pick_range(struct rnd *rnd, const struct script *s, struct op *op)
-{
-	unsigned int i = s->nr ? rnd_below(rnd, s->nr) : 0;
-	const struct op *from = &s->ops[i];
-	unsigned long pages;
-
-	if (s->nr && rnd_below(rnd, 3) && from->kind == OP_MMAP && from->len &&
-	    from->len < 1UL << 30) {
-		pages = (from->len + P - 1) / P;
-		op->base = (int)i;
-		op->offset = rnd_below(rnd, (u32)pages) * P;
-		op->len = (1 + rnd_below(rnd, (u32)(pages - op->offset / P))) * P;
-		return;
-	}
-	op->base = -2;
-	op->offset = rnd_below(rnd, ARENA_PAGES) * P;
-	op->len = (1 + rnd_below(rnd, (u32)min(12UL, ARENA_PAGES - op->offset / P))) * P;
-}
-
-static unsigned long pick_prot(struct rnd *rnd)
-{
-	static const unsigned long prots[] = {
-		RW, RW, RW, PROT_READ, PROT_NONE, PROT_READ | PROT_EXEC, PROT_WRITE, RW | PROT_EXEC,
-	};
-
-	return prots[rnd_below(rnd, ARRAY_SIZE(prots))];
-}
-
-static unsigned long pick_length(struct rnd *rnd)
-{
-	switch (rnd_below(rnd, 12)) {
-	case 0:
-		return HUGE_PAGES * P;
-	case 1:
-		return (HUGE_PAGES + rnd_below(rnd, 3 * HUGE_PAGES)) * P;
-	case 2:
-		return 3 * HUGE_PAGES * P;
-	case 3:
-		return 1 + rnd_below(rnd, 5 * P);
-	default:
-		return (1 + rnd_below(rnd, 16)) * P;
-	}
-}
-
-/* Numbers that ought to be refused, or that round in a special way. */
-static void make_odd(struct rnd *rnd, struct op *op)
-{
-	static const unsigned long numbers[] = {
-		0, 1, P - 1, P + 1, 0x7fffffffe000, 0x7ffffffff000, 0x800000000000, 1UL << 63,
-		~0UL, ~0UL - P + 1, ~0UL - P,
-	};
-
-	switch (rnd_below(rnd, 4)) {
-	case 0:
-		op->len = numbers[rnd_below(rnd, ARRAY_SIZE(numbers))];
-		/* At a real place only what wraps around: it must not reach what is not ours. */
-		if (op->kind != OP_MMAP && op->len > P && op->len < ~0UL - P)
-			op->len = 0;
-		if ((op->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) && op->len > P)
-			op->len = 0;
-		break;
-	case 1:
-		op->offset += 1 + rnd_below(rnd, P - 1);
-		if (op->len > P)
-			op->len -= P;
-		break;
-	case 2:
-		op->prot |= 1UL << (3 + rnd_below(rnd, 20));
-		op->flags ^= 1UL << rnd_below(rnd, 4);
-		break;
-	default:
-		op->pgoff_bytes = numbers[rnd_below(rnd, ARRAY_SIZE(numbers))];
-	}
-}
-
-static void make_mmap(struct rnd *rnd, const struct script *s, struct op *op)
-{
-	static const unsigned long extras[] = {
-		MAP_NORESERVE, MAP_STACK, MAP_POPULATE, MAP_GROWSDOWN, MAP_LOCKED, MAP_32BIT,
-		0, 0, 0, 0, 0, 0,
-	};
-
-	op->prot = pick_prot(rnd);
-	op->flags = rnd_below(rnd, 5) ? MAP_PRIVATE : rnd_below(rnd, 4) ? MAP_SHARED :
-		    MAP_SHARED_VALIDATE;
-	if (rnd_below(rnd, 4)) {
-		op->flags |= MAP_ANONYMOUS;
-	} else {
-		op->file = rnd_below(rnd, 3) ? FILE_RW : FILE_RDONLY;
-		op->pgoff_bytes = rnd_below(rnd, FILE_PAGES) * P;
-	}
-	op->flags |= extras[rnd_below(rnd, ARRAY_SIZE(extras))];
-	switch (rnd_below(rnd, 5)) {
-	case 0:
-	case 1:
-		pick_range(rnd, s, op);
-		op->flags |= rnd_below(rnd, 3) ? MAP_FIXED : MAP_FIXED_NOREPLACE;
-		break;
-	case 2:
-		pick_range(rnd, s, op);
-		op->len = pick_length(rnd);
-		break;
-	default:
-		op->base = -1;
-		op->offset = 0;
-		op->len = pick_length(rnd);
-	}
-}
-
-static void make_op(struct rnd *rnd, const struct script *s, struct op *op)
-{
-	unsigned int dice = rnd_below(rnd, 100);
-
-	*op = (struct op) { .base = -1 };
-	if (dice < 45) {
-		op->kind = OP_MMAP;
-		make_mmap(rnd, s, op);
-	} else if (dice < 58) {
-		op->kind = OP_MUNMAP;
-		pick_range(rnd, s, op);
-	} else if (dice < 75) {
-		op->kind = OP_MPROTECT;
-		op->prot = pick_prot(rnd);
-		pick_range(rnd, s, op);
-	} else if (dice < 80) {
-		op->kind = OP_BRK;
-		op->base = -3;
-		op->offset = rnd_below(rnd, 64 * P);
-		return;
-	} else {
-		op->kind = dice < 92 ? OP_POKE : OP_PEEK;
-		pick_range(rnd, s, op);
-		op->offset += rnd_below(rnd, P);
-		op->len = rnd_below(rnd, 256);
-		return;
-	}
-	if (!rnd_below(rnd, 12))
-		make_odd(rnd, op);
-}
-
-static void make_script(struct script *s, u64 seed)
-{
-	struct rnd rnd;
-
-	memset(s, 0, offsetof(struct script, maps_before));
-	rnd_seed(&rnd, seed);
-	while (s->nr < CALLS) {
-		make_op(&rnd, s, &s->ops[s->nr]);
-		s->nr++;
-	}
-}
-
-static unsigned long address_of(const struct script *s, const long *results, const struct op *op)
-{
-	switch (op->base) {
-	case -1:
-		return op->offset;
-	case -2:
-		return ARENA + op->offset;
-	case -3:
-		return s->brk + op->offset;
-	default:
-		/* A mapping that failed has no place: its number is refused on both sides alike. */
-		return results[op->base] < 0 ? ARENA + (op->offset & (P - 1)) :
-		       (unsigned long)results[op->base] + op->offset;
-	}
-}
+#ifndef PR_SET_VMA_ANON_NAME
+#define PR_SET_VMA_ANON_NAME	0
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal		462
+#endif
+#ifndef SYS_mlock2
+#define SYS_mlock2		325
+#endif
 
 /* ---- the host's side: no library calls once the maps are noted ---- */
 
@@ -264,14 +79,38 @@ static void note_file(const char *path, char *text, size_t size)
 }
 
 struct host_files {
-	int rw, rdonly, bytes, sink;
+	int rw, rdonly, disk, bytes, sink;
 };
+
+/* The answer of mincore: 0 becomes a number made of the vector. */
+static long fold_vector(long ret, const unsigned char *vec, unsigned long len)
+{
+	unsigned long i;
+	long fold = 0;
+
+	for (i = 0; !ret && i < (len + P - 1) / P; i++)
+		fold = (fold * 3 + (vec[i] & 1)) & 0x3fffffffffff;
+	return ret ? ret : fold;
+}
+
+static long host_peek(const struct host_files *fds, unsigned long addr)
+{
+	unsigned char byte = 0;
+	long ret = raw(SYS_pwrite64, (unsigned long)fds->sink, addr, 1, 0, 0, 0);
+
+	if (ret != 1)
+		return ret;
+	raw(SYS_pread64, (unsigned long)fds->sink, (unsigned long)&byte, 1, 0, 0, 0);
+	return byte;
+}
 
 static long host_call(const struct script *s, const struct op *op, const struct host_files *fds)
 {
-	unsigned long addr = address_of(s, s->results, op);
-	int fd = op->file == FILE_RW ? fds->rw : op->file == FILE_RDONLY ? fds->rdonly : -1;
-	unsigned char byte = 0;
+	unsigned long addr = address_of(s, s->results, &op->at);
+	unsigned long to = address_of(s, s->results, &op->to);
+	const int by_file[] = { -1, fds->rw, fds->rdonly, fds->disk };
+	int fd = by_file[op->file];
+	unsigned char vec[VEC_PAGES];
 	long ret;
 
 	switch (op->kind) {
@@ -286,24 +125,97 @@ static long host_call(const struct script *s, const struct op *op, const struct 
 		return raw(SYS_brk, addr, 0, 0, 0, 0, 0);
 	case OP_POKE:
 		return raw(SYS_pread64, (unsigned long)fds->bytes, addr, 1, op->len, 0, 0);
+	case OP_PEEK:
+		return host_peek(fds, addr);
+	case OP_MREMAP:
+		return raw(SYS_mremap, addr, op->len, op->new_len, op->flags, to, 0);
+	case OP_MADVISE:
+		return raw(SYS_madvise, addr, op->len, op->flags, 0, 0, 0);
+	case OP_MLOCK:
+		return raw(SYS_mlock, addr, op->len, 0, 0, 0, 0);
+	case OP_MLOCK2:
+		return raw(SYS_mlock2, addr, op->len, op->flags, 0, 0, 0);
+	case OP_MUNLOCK:
+		return raw(SYS_munlock, addr, op->len, 0, 0, 0, 0);
+	case OP_MLOCKALL:
+		return raw(SYS_mlockall, op->flags, 0, 0, 0, 0, 0);
+	case OP_MUNLOCKALL:
+		return raw(SYS_munlockall, 0, 0, 0, 0, 0, 0);
+	case OP_MSYNC:
+		return raw(SYS_msync, addr, op->len, op->flags, 0, 0, 0);
+	case OP_MINCORE:
+		ret = raw(SYS_mincore, addr, op->len, (unsigned long)vec, 0, 0, 0);
+		return fold_vector(ret, vec, op->len);
+	case OP_REMAP_PAGES:
+		return raw(SYS_remap_file_pages, addr, op->len, op->prot, op->pgoff_bytes / P, 0,
+			   0);
+	case OP_MSEAL:
+		return raw(SYS_mseal, addr, op->len, op->flags, 0, 0, 0);
+	case OP_NAME:
+		return raw(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, addr, op->len,
+			   (unsigned long)given_names[op->flags % 3], 0);
 	default:
-		ret = raw(SYS_pwrite64, (unsigned long)fds->sink, addr, 1, 0, 0, 0);
-		if (ret != 1)
-			return ret;
-		raw(SYS_pread64, (unsigned long)fds->sink, (unsigned long)&byte, 1, 0, 0, 0);
-		return byte;
+		return 0;
 	}
 }
 
-static unsigned long start_brk_of_stat(const char *stat)
+static unsigned long number_of_stat(const char *stat, unsigned int wanted)
 {
 	const char *at = strrchr(stat, ')');
 	unsigned int field;
 
-	/* The name is field 2; start_brk is field 47. */
-	for (field = 2; field < 47; field++)
+	/* The name is field 2. */
+	for (field = 2; field < wanted; field++)
 		at = strchr(at + 1, ' ');
 	return strtoul(at + 1, NULL, 10);
+}
+
+/* Sizes in pages, as /proc/self/statm has them: all, and data with stack. */
+static void note_sizes(unsigned long *all, unsigned long *data)
+{
+	char text[128];
+	unsigned int i;
+	char *at = text;
+
+	note_file("/proc/self/statm", text, sizeof(text));
+	*all = strtoul(at, &at, 10);
+	for (i = 1; i < 6; i++)
+		*data = strtoul(at, &at, 10);
+}
+
+static void drop_capabilities(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct none[2] = { 0 };
+
+	if (syscall(SYS_capset, &header, none))
+		_exit(3);
+}
+
+static void limit(int what, unsigned long pages)
+{
+	struct rlimit rlim = { .rlim_cur = pages * P, .rlim_max = RLIM_INFINITY };
+
+	if (getrlimit(what, &rlim))
+		_exit(3);
+	rlim.rlim_cur = pages * P;
+	if (setrlimit(what, &rlim))
+		_exit(3);
+}
+
+/* Rights and limits of @s, the last things before the calls. */
+static void become_limited(struct script *s)
+{
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+	if (s->memlock_pages || !s->capable)
+		limit(RLIMIT_MEMLOCK, s->memlock_pages);
+	if (!s->capable)
+		drop_capabilities();
+	note_sizes(&s->vm_pages, &s->data_pages);
+	if (s->as_more_pages)
+		limit(RLIMIT_AS, s->vm_pages + s->as_more_pages);
+	if (s->data_more_pages)
+		limit(RLIMIT_DATA, s->data_pages + s->data_more_pages);
 }
 
 static int open_memfd(const char *name, size_t pages)
@@ -315,10 +227,43 @@ static int open_memfd(const char *name, size_t pages)
 	return fd;
 }
 
+/* Private pages tie a mapping to its neighbours: have one in each that may be written. */
+static void touch_own_memory(const char *maps)
+{
+	const char *line, *perms;
+	volatile char *byte;
+
+	for (line = maps; *line; line = strchr(line, '\n') + 1) {
+		perms = strchr(line, ' ') + 1;
+		if (strncmp(perms, "rw-p", 4))
+			continue;
+		byte = (volatile char *)strtoul(line, NULL, 16);
+		*byte = *byte;
+	}
+}
+
+/* What a fork of this process finds: its maps, and the first bytes of the arena's pages. */
+static void note_fork(struct script *s, const struct host_files *fds)
+{
+	long pid = raw(SYS_fork, 0, 0, 0, 0, 0, 0);
+	unsigned int i;
+
+	if (pid > 0) {
+		raw(SYS_wait4, (unsigned long)pid, 0, 0, 0, 0, 0);
+		return;
+	}
+	note_file("/proc/self/maps", s->maps_fork, MAPS_BYTES);
+	s->fork_fold = 0;
+	for (i = 0; i < ARENA_PAGES; i++)
+		s->fork_fold = fold_byte(s->fork_fold, host_peek(fds, ARENA + i * P));
+	raw(SYS_exit_group, 0, 0, 0, 0, 0, 0);
+}
+
 static int child_main(int fd)
 {
 	struct script *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	struct host_files fds;
+	unsigned long unused;
 	char path[64];
 	unsigned int i;
 
@@ -329,6 +274,8 @@ static int child_main(int fd)
 	fds.sink = open_memfd("sink", 1);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fds.rw);
 	fds.rdonly = open(path, O_RDONLY);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->disk_fd);
+	fds.disk = open(path, O_RDONLY);
 	for (i = 0; i < 256; i++) {
 		unsigned char byte = (unsigned char)i;
 
@@ -336,12 +283,22 @@ static int child_main(int fd)
 			return 3;
 	}
 	note_file("/proc/self/stat", s->maps_before, MAPS_BYTES);
-	s->start_brk = start_brk_of_stat(s->maps_before);
+	s->start_brk = number_of_stat(s->maps_before, 47);
+	s->start_stack = number_of_stat(s->maps_before, 28);
 	s->brk = (unsigned long)syscall(SYS_brk, 0);
 	note_file("/proc/self/maps", s->maps_before, MAPS_BYTES);
-	for (i = 0; i < s->nr; i++)
+	touch_own_memory(s->maps_before);
+	become_limited(s);
+	note_file("/proc/self/maps", s->maps_before, MAPS_BYTES);
+	for (i = 0; i < s->nr; i++) {
 		s->results[i] = host_call(s, &s->ops[i], &fds);
-	note_file("/proc/self/maps", s->maps_after, MAPS_BYTES);
+		/* As long as note_at is not reached the text is only needed for its hash. */
+		if (i <= s->note_at)
+			note_file("/proc/self/maps", s->maps_after, MAPS_BYTES);
+		s->maps_hash[i] = maps_hash(s->maps_after);
+	}
+	note_sizes(&s->end_vm_pages, &unused);
+	note_fork(s, &fds);
 	s->done = true;
 	_exit(0);
 }
@@ -429,7 +386,7 @@ static void import_line(struct mm_struct *mm, const struct line *line)
 				   file ? line->offset : 0), line->start);
 	if (file)
 		fput(file);
-	else if (prot & PROT_WRITE)
+	if (!strncmp(line->perms, "rw-p", 4))
 		assert_true(poke(mm, line->start, 1));
 }
 
@@ -447,24 +404,36 @@ static struct mm_struct *import(void)
 	sscanf(host.release, "%u.%u", &major, &minor);
 	profile = mm_profile_for(major, minor);
 	mm_set_layout(mm, profile, NULL, false);
-	mm_flag_assign(mm, MMF_CAPABLE, geteuid() == 0);
+	mm_flag_assign(mm, MMF_CAPABLE, true);
 	mm->start_brk = mm->brk = script->start_brk;
+	mm->start_stack = script->start_stack;
 	while ((text = parse_line(text, &line)))
 		if (strcmp(line.name, "[vsyscall]"))
 			import_line(mm, &line);
+	mm_flag_assign(mm, MMF_CAPABLE, script->capable);
+	assert_int_equal(mm->total_vm, script->vm_pages);
+	assert_int_equal(mm->data_vm + mm->stack_vm, script->data_pages);
+	if (script->memlock_pages || !script->capable)
+		mm->rlim.memlock = script->memlock_pages * P;
+	if (script->as_more_pages)
+		mm->rlim.as = (script->vm_pages + script->as_more_pages) * P;
+	if (script->data_more_pages)
+		mm->rlim.data = (script->data_pages + script->data_more_pages) * P;
 	return mm;
 }
 
 struct karc_files {
-	struct file *rw, *rdonly;
+	struct file *rw, *rdonly, *disk;
 };
 
 static long karc_call(struct mm_struct *mm, const struct op *op, const long *results,
 		      const struct karc_files *files)
 {
-	unsigned long addr = address_of(script, results, op);
-	struct file *file = op->file == FILE_RW ? files->rw :
-			    op->file == FILE_RDONLY ? files->rdonly : NULL;
+	unsigned long addr = address_of(script, results, &op->at);
+	unsigned long to = address_of(script, results, &op->to);
+	struct file *const by_file[] = { NULL, files->rw, files->rdonly, files->disk };
+	struct file *file = by_file[op->file];
+	unsigned char vec[VEC_PAGES];
 	int byte;
 
 	switch (op->kind) {
@@ -478,44 +447,36 @@ static long karc_call(struct mm_struct *mm, const struct op *op, const long *res
 		return ksys_brk(mm, addr);
 	case OP_POKE:
 		return poke(mm, addr, (unsigned char)op->len) ? 1 : -EFAULT;
-	default:
+	case OP_PEEK:
 		byte = peek(mm, addr);
 		return byte < 0 ? -EFAULT : byte;
+	case OP_MREMAP:
+		return ksys_mremap(mm, addr, op->len, op->new_len, op->flags, to);
+	case OP_MADVISE:
+		return ksys_madvise(mm, addr, op->len, (int)op->flags);
+	case OP_MLOCK:
+		return ksys_mlock(mm, addr, op->len);
+	case OP_MLOCK2:
+		return ksys_mlock2(mm, addr, op->len, (int)op->flags);
+	case OP_MUNLOCK:
+		return ksys_munlock(mm, addr, op->len);
+	case OP_MLOCKALL:
+		return ksys_mlockall(mm, (int)op->flags);
+	case OP_MUNLOCKALL:
+		return ksys_munlockall(mm);
+	case OP_MSYNC:
+		return ksys_msync(mm, addr, op->len, (int)op->flags);
+	case OP_MINCORE:
+		return fold_vector(ksys_mincore(mm, addr, op->len, vec), vec, op->len);
+	case OP_REMAP_PAGES:
+		return ksys_remap_file_pages(mm, addr, op->len, op->prot, op->pgoff_bytes / P, 0);
+	case OP_MSEAL:
+		return ksys_mseal(mm, addr, op->len, op->flags);
+	case OP_NAME:
+		return ksys_set_anon_name(mm, addr, op->len, given_names[op->flags % 3]);
+	default:
+		return 0;
 	}
-}
-
-static const char *op_text(const struct op *op, unsigned long addr)
-{
-	static const char *const names[OP_KINDS] = {
-		"mmap", "munmap", "mprotect", "brk", "poke", "peek",
-	};
-	static char text[160];
-
-	snprintf(text, sizeof(text), "%s(%lx, len %lx, prot %lx, flags %lx, file %d, offset %lx)",
-		 names[op->kind], addr, op->len, op->prot, op->flags, op->file, op->pgoff_bytes);
-	return text;
-}
-
-static void compare_maps(struct mm_struct *mm, unsigned int calls)
-{
-	const char *text = script->maps_after;
-	struct vm_area_struct *vma = vma_first(mm);
-	char ours[MAPS_LINE_MAX];
-	struct line line;
-
-	while ((text = parse_line(text, &line))) {
-		if (!strcmp(line.name, "[vsyscall]"))
-			continue;
-		if (vma)
-			maps_line(vma, ours);
-		if (!vma || vma->vm_start != line.start || vma->vm_end != line.end ||
-		    !strstr(ours, line.perms))
-			fail_msg("seed %llu: after %u calls the host has %lx-%lx %s %s, karc %s",
-				 (unsigned long long)script_seed, calls, line.start, line.end,
-				 line.perms, line.name, vma ? ours : "nothing");
-		vma = vma_next(vma);
-	}
-	assert_null(vma);
 }
 
 /* The room's own rules, Committed_AS included. */
@@ -529,37 +490,110 @@ static void check_space(unsigned int call)
 			 report.last);
 }
 
-static void run_on_karc(void)
+static char karc_maps[MAPS_BYTES];	/* the text after the last call */
+static unsigned int failed_at;		/* the call that went wrong, or script->nr */
+static bool failed_in_maps;
+
+static void show_maps_difference(void)
 {
-	struct karc_files files = { .rw = new_file("rw", FILE_PAGES) };
-	struct mm_struct *mm = import();
-	long *results = calloc(script->nr, sizeof(*results));
-	const struct op *op;
+	char host[MAPS_LINE_MAX], ours[MAPS_LINE_MAX];
 	unsigned int i;
 
+	for (i = 0;; i++) {
+		maps_line_at(script->maps_after, i, host);
+		maps_line_at(karc_maps, i, ours);
+		if (strcmp(host, ours) || !host[0])
+			break;
+	}
+	printf("  maps differ: the host has  %s\n               karc has      %s\n", host, ours);
+}
+
+/* Compare after call @i; the answers stay in karc_maps. */
+static void compare(struct mm_struct *mm, unsigned int i, const long *results)
+{
+	bool maps_equal;
+
+	maps_text(mm, karc_maps, sizeof(karc_maps));
+	maps_equal = maps_hash(karc_maps) == script->maps_hash[i];
+	if (results[i] == script->results[i] && maps_equal)
+		return;
+	failed_at = i;
+	failed_in_maps = !maps_equal;
+	fail_msg("seed %llu, call %u: %s: the host says %lx (%ld), karc %lx (%ld)%s",
+		 (unsigned long long)script_seed, i, op_text(script, results, &script->ops[i]),
+		 script->results[i], script->results[i], results[i], results[i],
+		 maps_equal ? "" : "; the maps differ");
+}
+
+/* A fork at the end: which mappings it has, and what is in them. */
+static void compare_fork(struct mm_struct *mm)
+{
+	struct mm_struct *child = dup_mm(mm);
+	char host[MAPS_LINE_MAX], ours[MAPS_LINE_MAX];
+	unsigned int i = 0;
+	long fold = 0;
+
+	assert_non_null(child);
+	maps_text(child, karc_maps, sizeof(karc_maps));
+	do {
+		maps_line_at(script->maps_fork, i, host);
+		maps_line_at(karc_maps, i++, ours);
+		if (strcmp(host, ours))
+			fail_msg("maps of a fork: the host has %s, karc %s", host, ours);
+	} while (host[0]);
+	for (i = 0; i < ARENA_PAGES; i++)
+		fold = fold_byte(fold, peek(child, ARENA + i * P));
+	if (fold != script->fork_fold)
+		fail_msg("a fork reads other bytes than on the host");
+	mmput(child);
+}
+
+/* The file on the disk, all of it in memory as it is on the host that has just written it. */
+static struct file *open_disk_file(void)
+{
+	struct file *rw = new_file(script->disk_name, FILE_PAGES), *rdonly;
+	unsigned char byte;
+	loff_t pos;
+
+	file_inode(rw)->placement_align = HUGE_PAGES * P;
+	for (pos = 0; pos < (loff_t)(FILE_PAGES * P); pos += (loff_t)P - 1)
+		assert_int_equal(kernel_read(rw, &byte, 1, &pos), 1);
+	rdonly = reopen(rw, O_RDONLY);
+	fput(rw);
+	return rdonly;
+}
+
+static void run_on_karc(void)
+{
+	struct karc_files files = { .rw = ksys_memfd_create("rw", 0) };
+	struct mm_struct *mm = import();
+	long results[CALLS];
+	unsigned int i;
+
+	failed_at = script->nr;
+	failed_in_maps = false;
+	assert_int_equal(file_truncate(files.rw, FILE_PAGES * P), 0);
 	files.rdonly = reopen(files.rw, O_RDONLY);
+	if (script->disk_fd >= 0)
+		files.disk = open_disk_file();
 	for (i = 0; i < script->nr; i++) {
-		op = &script->ops[i];
-		results[i] = karc_call(mm, op, results, &files);
-		if (results[i] != script->results[i])
-			fail_msg("seed %llu, call %u: %s: the host says %lx (%ld), karc %lx (%ld)",
-				 (unsigned long long)script_seed, i,
-				 op_text(op, address_of(script, results, op)), script->results[i],
-				 script->results[i], results[i], results[i]);
+		results[i] = karc_call(mm, &script->ops[i], results, &files);
+		compare(mm, i, results);
 		if (i % 16 == 0)
 			check_space(i);
 	}
 	check_space(script->nr);
-	compare_maps(mm, script->nr);
+	assert_int_equal(mm->total_vm, script->end_vm_pages);
+	compare_fork(mm);
 	mmput(mm);
+	fput(files.disk);
 	fput(files.rdonly);
 	fput(files.rw);
-	free(results);
 }
 
 /*
- * A referee must be one whose rules karc claims to know: the kernels that profile.c's newest row was
- * checked on, with the settings that they come with. On others a difference is told, not held
+ * A referee must be one whose rules karc claims to know: the kernels that profile.c's newest row
+ * was checked on, with the settings that they come with. On others a difference is told, not held
  * against karc.
  */
 static bool referee_is_known(void)
@@ -595,39 +629,129 @@ static bool referee_is_known(void)
 /* The largest calls must be judged by equal amounts of memory. */
 static const struct machine_config config = { .mem_bytes = 1ULL << 30 };
 
+static struct fixture_verdict run_script(int fd)
+{
+	script->done = false;
+	run_on_host(fd);
+	assert_true(script->done);
+	return fixture_run_config(&config, run_on_karc);
+}
+
+/* Leave out every call without which karc still answers otherwise, and show what is left. */
+static void show_short_script(int fd)
+{
+	unsigned int i, j;
+	struct op op;
+
+	if (failed_at < script->nr)
+		script->nr = failed_at + 1;
+	for (i = script->nr - 1; i-- > 0;) {
+		op = script->ops[i];
+		script->ops[i].kind = OP_NONE;
+		script->note_at = script->nr - 1;
+		if (!run_script(fd).red)
+			script->ops[i] = op;
+		else if (failed_at < script->nr)
+			script->nr = failed_at + 1;
+		i = min(i, script->nr - 1);
+	}
+	script->note_at = script->nr - 1;
+	run_script(fd);
+	printf("the shortest script that differs (%s, memlock %lu, as +%lu, data +%lu):\n",
+	       script->capable ? "capable" : "not capable", script->memlock_pages,
+	       script->as_more_pages, script->data_more_pages);
+	for (j = 0; j < script->nr; j++)
+		if (script->ops[j].kind != OP_NONE)
+			printf("  %3u %s = %lx\n", j, op_text(script, script->results,
+			       &script->ops[j]), script->results[j]);
+	if (failed_in_maps)
+		show_maps_difference();
+}
+
+/* A nameless file where the test runs, if that is a file system with known rules; or -1. */
+static int make_disk_file(void)
+{
+	static const char zeroes[FILE_PAGES * P];
+	int fd = open(".", O_TMPFILE | O_RDWR, 0600);
+	struct statfs fs;
+
+	if (fd < 0)
+		return -1;
+	if (fstatfs(fd, &fs) || (fs.f_type != EXT4_SUPER_MAGIC && fs.f_type != XFS_SUPER_MAGIC) ||
+	    write(fd, zeroes, sizeof(zeroes)) != sizeof(zeroes)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* As maps files show it. */
+static void note_disk_name(struct script *s)
+{
+	char path[64];
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", s->disk_fd);
+	len = readlink(path, s->disk_name, sizeof(s->disk_name) - 1);
+	assert_true(s->disk_fd < 0 || len > 0);
+	s->disk_name[max(len, 0L)] = '\0';
+}
+
+/* Whether a page of the test's own may be advised and named so. */
+static struct host_has host_has(void)
+{
+	void *page = mmap(NULL, P, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct host_has has;
+
+	assert_true(page != MAP_FAILED);
+	has.ksm = !madvise(page, P, MADV_UNMERGEABLE);
+	has.swap = !madvise(page, P, MADV_WILLNEED);
+	has.names = !prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, page, P, "x");
+	munmap(page, P);
+	has.disk_fd = make_disk_file();
+	return has;
+}
+
 static void random_calls_answer_as_on_the_host(void **state)
 {
 	u64 seed = getenv("KARC_TEST_SEED") ? test_seed() : (u64)time(NULL) * 1000;
+	const char *wanted = getenv("KARC_REFEREE_ROUNDS");
+	unsigned int round, rounds = wanted ? (unsigned int)atoi(wanted) : ROUNDS;
 	struct fixture_verdict verdict;
-	unsigned int round;
+	struct host_has has;
 	int fd;
 
 	(void)state;
 	if (SANITIZED)
 		skip();
+	has = host_has();
 	fd = memfd_create("script", 0);
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, sizeof(struct script)), 0);
 	script = mmap(NULL, sizeof(*script), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_true(script != MAP_FAILED);
 	printf("seeds %llu .. %llu\n", (unsigned long long)seed,
-	       (unsigned long long)seed + ROUNDS - 1);
-	for (round = 0; round < ROUNDS; round++) {
+	       (unsigned long long)seed + rounds - 1);
+	for (round = 0; round < rounds; round++) {
 		script_seed = seed + round;
-		make_script(script, script_seed);
-		run_on_host(fd);
-		assert_true(script->done);
-		verdict = fixture_run_config(&config, run_on_karc);
-		if (verdict.red && !referee_is_known()) {
-			printf("this kernel answers otherwise, KARC_TEST_SEED=%llu: %s\n",
-			       (unsigned long long)script_seed, verdict.reason);
+		make_script(script, script_seed, geteuid() == 0, &has);
+		note_disk_name(script);
+		verdict = run_script(fd);
+		if (!verdict.red)
+			continue;
+		if (referee_is_known())
+			show_short_script(fd);
+		printf("KARC_TEST_SEED=%llu: %s\n", (unsigned long long)script_seed,
+		       verdict.reason);
+		if (!referee_is_known()) {
+			printf("this kernel answers otherwise\n");
 			skip();
 		}
-		if (verdict.red)
-			fail_msg("KARC_TEST_SEED=%llu: %s", (unsigned long long)script_seed,
-				 verdict.reason);
+		fail_msg("KARC_TEST_SEED=%llu: %s", (unsigned long long)script_seed,
+			 verdict.reason);
 	}
 	munmap(script, sizeof(*script));
+	close(has.disk_fd);
 	close(fd);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Goal: under random mmap, munmap, mprotect and brk an address space equals an array of pages.
+ * Goal: under random mmap, munmap, mprotect, mremap and brk an address space equals an array of
+ * pages.
  *
  * Method: the model keeps rights and "is promised" for each page of a region, knows nothing of
  * VMAs, and says what each call must return. What untouched private mappings look like follows
@@ -56,6 +57,73 @@ static long model_mprotect(struct model *m, unsigned int at, unsigned int len, i
 	return 0;
 }
 
+static bool model_same(const struct model *m, unsigned int a, unsigned int b)
+{
+	return m->prot[a] == m->prot[b] && m->promised[a] == m->promised[b];
+}
+
+/* Move [at, at + len) to @to: newer kernels take several mappings, and leave holes alone. */
+static long model_move(struct model *m, unsigned int at, unsigned int len, unsigned int to)
+{
+	unsigned int i;
+
+	if (at + len > to && to + len > at)
+		return -EINVAL;
+	if (!m->prot[at])
+		return -EFAULT;
+	for (i = at; i < at + len; i++)
+		if (!m->newest && !model_same(m, i, at))
+			return -EFAULT;
+	for (i = 0; i < len; i++) {
+		if (!m->prot[at + i])
+			continue;
+		m->prot[to + i] = m->prot[at + i];
+		m->promised[to + i] = m->promised[at + i];
+		m->prot[at + i] = 0;
+		m->promised[at + i] = false;
+	}
+	return (long)addr_of(to);
+}
+
+/* One mapping's pages, twice: the old place stays mapped. */
+static long model_double(struct model *m, unsigned int at, unsigned int len, unsigned int to)
+{
+	unsigned int i;
+
+	if (at + len > to && to + len > at)
+		return -EINVAL;
+	if (!m->prot[at])
+		return -EFAULT;
+	for (i = at; i < at + len; i++)
+		if (!model_same(m, i, at))
+			return -EFAULT;
+	for (i = 0; i < len; i++) {
+		m->prot[to + i] = m->prot[at];
+		m->promised[to + i] = m->promised[at];
+	}
+	return (long)addr_of(to);
+}
+
+/* Longer by @more where it is: the range ends a mapping, and there is room. */
+static long model_grow(struct model *m, unsigned int at, unsigned int len, unsigned int more)
+{
+	unsigned int i;
+
+	if (!m->prot[at])
+		return -EFAULT;
+	for (i = at; i < at + len; i++)
+		if (!model_same(m, i, at))
+			return -EFAULT;
+	for (i = at + len; i < at + len + more; i++)
+		if (m->prot[i])
+			return -ENOMEM;
+	for (i = at + len; i < at + len + more; i++) {
+		m->prot[i] = m->prot[at];
+		m->promised[i] = m->promised[at];
+	}
+	return (long)addr_of(at);
+}
+
 static unsigned long model_promised(const struct model *m)
 {
 	unsigned long sum = 0;
@@ -99,13 +167,41 @@ static void compare(struct mm_struct *mm, const struct model *m)
 	check_mm_clean(mm);
 }
 
+static void remap_step(struct mm_struct *mm, struct model *m, struct rnd *rnd)
+{
+	unsigned int at = rnd_below(rnd, PAGES - 12), to = rnd_below(rnd, PAGES - 12);
+	unsigned int len = 1 + rnd_below(rnd, 8), more = 1 + rnd_below(rnd, 4);
+	unsigned long flags = MREMAP_MAYMOVE | MREMAP_FIXED;
+
+	switch (rnd_below(rnd, 4)) {
+	case 0:
+		/* A range of several mappings is for moves without more ado only. */
+		if (m->newest)
+			break;
+		assert_int_equal(ksys_mremap(mm, addr_of(at), len * P, len * P,
+					     flags | MREMAP_DONTUNMAP, addr_of(to)),
+				 model_double(m, at, len, to));
+		break;
+	case 1:
+		assert_int_equal(ksys_mremap(mm, addr_of(at), len * P, (len + more) * P, 0, 0),
+				 model_grow(m, at, len, more));
+		break;
+	default:
+		assert_int_equal(ksys_mremap(mm, addr_of(at), len * P, len * P, flags, addr_of(to)),
+				 model_move(m, at, len, to));
+	}
+}
+
 static void step(struct mm_struct *mm, struct model *m, struct rnd *rnd)
 {
 	unsigned int at = rnd_below(rnd, PAGES), len = 1 + rnd_below(rnd, 12);
 	int prot = (int)rnd_below(rnd, 8);
 
 	len = min(len, PAGES - at);
-	switch (rnd_below(rnd, 3)) {
+	switch (rnd_below(rnd, 4)) {
+	case 3:
+		remap_step(mm, m, rnd);
+		break;
 	case 0:
 		assert_int_equal(map(mm, addr_of(at), len, prot, FIXED), addr_of(at));
 		model_mmap(m, at, len, prot);
@@ -197,13 +293,30 @@ static void life_compare(struct life *life)
 	check_mm_clean(life->mm);
 }
 
+/* One page and its contents to another place. */
+static void life_move(struct life *life, unsigned int at, unsigned int to)
+{
+	long ret = ksys_mremap(life->mm, addr_of(at), P, P, MREMAP_MAYMOVE | MREMAP_FIXED,
+			       addr_of(to));
+
+	if (at == to || life->byte[at] < 0) {
+		assert_int_equal(ret, at == to ? -EINVAL : -EFAULT);
+		return;
+	}
+	assert_int_equal(ret, addr_of(to));
+	life->byte[to] = life->byte[at];
+	life->writable[to] = life->writable[at];
+	life->byte[at] = -1;
+	life->writable[at] = false;
+}
+
 static void life_step(struct life *life, struct rnd *rnd)
 {
 	unsigned int at = rnd_below(rnd, PAGES - 8), len = 1 + rnd_below(rnd, 8), i;
 	int value = (int)rnd_below(rnd, 256);
 	bool rw = rnd_below(rnd, 2);
 
-	switch (rnd_below(rnd, 8)) {
+	switch (rnd_below(rnd, 12)) {
 	case 0:
 		map_at(life->mm, addr_of(at), len, rw ? RW : PROT_READ);
 		for (i = at; i < at + len; i++) {
@@ -222,6 +335,19 @@ static void life_step(struct life *life, struct rnd *rnd)
 		ksys_mprotect(life->mm, addr_of(at), len * P, rw ? RW : PROT_READ);
 		for (i = at; i < at + len && life->byte[i] >= 0; i++)
 			life->writable[i] = rw;
+		break;
+	case 3:
+		/* Holes included: what is not mapped gets no advice, what is loses its pages. */
+		ksys_madvise(life->mm, addr_of(at), len * P, MADV_DONTNEED);
+		for (i = at; i < at + len; i++)
+			life->byte[i] = min(life->byte[i], 0);
+		break;
+	case 4:
+		life_move(life, at, rnd_below(rnd, PAGES));
+		break;
+	case 5:
+		ksys_mlock2(life->mm, addr_of(at), len * P, rw ? MLOCK_ONFAULT : 0);
+		assert_int_equal(ksys_munlockall(life->mm), 0);
 		break;
 	default:
 		assert_int_equal(poke(life->mm, addr_of(at), (unsigned char)value),

@@ -116,9 +116,24 @@ size_t access_remote_vm(struct mm_struct *mm, unsigned long addr, void *buf, siz
 /* The fault that made this CPU's last user access fail. True when there was one; forgets it. */
 bool fault_take_pending(struct fault_info *out);
 
+/**
+ * struct fault_watch - who wants to see every decision; the caller's memory
+ * @ops.decided: called by the faulting task once the fault is decided, no lock held: handled or not
+ */
+struct fault_watch {
+	struct {
+		void (*decided)(void *arg, const struct fault_info *info);
+	} ops;
+	void *arg;
+};
+
+/* Start watching on @m, or stop with NULL; @watch stays valid in between. Quiet times only. */
+void fault_on_decided(struct machine *m, const struct fault_watch *watch);
+
 /* What fault.c keeps on each CPU; first in the room's hot area. */
 struct fault_hot {
 	struct page *zero_page;		/* the machine's; read without asking the room */
+	const struct fault_watch *watch;
 	bool pending_valid;
 	struct fault_info pending;
 };

@@ -29,8 +29,13 @@ void unmap_vmas(struct mmu_gather *tlb, struct mm_struct *mm, struct vm_area_str
 void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end);
 
-/* The same with a gather of its own: clears, flushes, frees (what MADV_DONTNEED does). */
+/* The same with a gather of its own, sparing guards: clears, flushes, frees (MADV_DONTNEED). */
 void zap_page_range_single(struct vm_area_struct *vma, unsigned long start, unsigned long size);
+
+/* Tables of [@start, @end) that hold nothing and no mapping outside, which lie around it, needs. */
+void free_unused_tables(struct mmu_gather *tlb, struct mm_struct *mm, unsigned long start,
+			unsigned long end, const struct vm_area_struct *below,
+			const struct vm_area_struct *above);
 
 /**
  * copy_page_range - fork: give @dst_vma the entries of @src_vma
@@ -56,8 +61,29 @@ KARC_MUST_CHECK int copy_page_range(struct vm_area_struct *dst_vma,
 unsigned long change_protection(struct vm_area_struct *vma, unsigned long start,
 				unsigned long end, pgprot_t newprot);
 
+/**
+ * move_reserve_tables - make the tables that entries of [@from, @from + @len) need at @to
+ * Locks:  mmap_lock for writing; nothing is mapped at @to.
+ * Errors: -ENOMEM; the caller frees what was made (free_unused_tables()).
+ */
+KARC_MUST_CHECK int move_reserve_tables(struct mm_struct *mm, unsigned long from,
+					unsigned long to, unsigned long len);
+
+/**
+ * move_page_tables - the entries of [@from, @from + @len) are at @to from now on
+ * @mapping: of the file whose pages they may be, or NULL
+ *
+ * Whole tables move where both places allow it. Flushes the old place. Cannot fail, given the
+ * tables. Locks: mmap_lock for writing. Context: may sleep.
+ */
+void move_page_tables(struct mm_struct *mm, unsigned long from, unsigned long to,
+		      unsigned long len, struct address_space *mapping);
+
 /* The page behind a present entry, or NULL for the zero page and other special entries. */
 struct page *vm_normal_page(struct vm_area_struct *vma, unsigned long addr, pte_t pte);
+
+/* Which of mm->rss_stat counts an entry that maps @page. */
+int mm_counter(const struct page *page);
 
 /**
  * unmap_mapping_pages - take pages [@start, @start + @nr) of a file out of all address spaces

@@ -29,8 +29,109 @@
 #define PROT_GROWSDOWN		0x01000000
 #define PROT_GROWSUP		0x02000000
 #endif
+#ifndef MAP_DROPPABLE
+#define MAP_DROPPABLE		0x08
+#endif
 #define PROT_SEM		0x8
 #define MAP_ABOVE4G		0x80
+
+/* Where the C library hides them or is older. */
+#ifndef MREMAP_MAYMOVE
+#define MREMAP_MAYMOVE		1
+#endif
+#ifndef MREMAP_FIXED
+#define MREMAP_FIXED		2
+#endif
+#ifndef MREMAP_DONTUNMAP
+#define MREMAP_DONTUNMAP		4
+#endif
+#ifndef MLOCK_ONFAULT
+#define MLOCK_ONFAULT		1
+#endif
+#ifndef MCL_ONFAULT
+#define MCL_ONFAULT		4
+#endif
+#ifndef MADV_NORMAL
+#define MADV_NORMAL		0
+#endif
+#ifndef MADV_RANDOM
+#define MADV_RANDOM		1
+#endif
+#ifndef MADV_SEQUENTIAL
+#define MADV_SEQUENTIAL		2
+#endif
+#ifndef MADV_WILLNEED
+#define MADV_WILLNEED		3
+#endif
+#ifndef MADV_DONTNEED
+#define MADV_DONTNEED		4
+#endif
+#ifndef MADV_FREE
+#define MADV_FREE		8
+#endif
+#ifndef MADV_REMOVE
+#define MADV_REMOVE		9
+#endif
+#ifndef MADV_DONTFORK
+#define MADV_DONTFORK		10
+#endif
+#ifndef MADV_DOFORK
+#define MADV_DOFORK		11
+#endif
+#ifndef MADV_MERGEABLE
+#define MADV_MERGEABLE		12
+#endif
+#ifndef MADV_UNMERGEABLE
+#define MADV_UNMERGEABLE	13
+#endif
+#ifndef MADV_HUGEPAGE
+#define MADV_HUGEPAGE		14
+#endif
+#ifndef MADV_NOHUGEPAGE
+#define MADV_NOHUGEPAGE		15
+#endif
+#ifndef MADV_DONTDUMP
+#define MADV_DONTDUMP		16
+#endif
+#ifndef MADV_DODUMP
+#define MADV_DODUMP		17
+#endif
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK		18
+#endif
+#ifndef MADV_KEEPONFORK
+#define MADV_KEEPONFORK		19
+#endif
+#ifndef MADV_COLD
+#define MADV_COLD		20
+#endif
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT		21
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE	23
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED	24
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON		100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL	102
+#endif
+#ifndef MADV_GUARD_REMOVE
+#define MADV_GUARD_REMOVE	103
+#endif
 
 struct file;
 
@@ -42,7 +143,8 @@ struct file;
  * Borrows: @file; the mapping takes its own reference.
  * Context: may sleep; mmap_lock not held.
  * Errors:  exactly Linux's: -EINVAL, -ENOMEM, -EOVERFLOW, -EEXIST, -EACCES, -ENODEV, -EPERM,
- *          -EAGAIN, -EOPNOTSUPP, -EBADF. -ENOSYS for MAP_HUGETLB. Nothing changed then.
+ *          -EAGAIN, -EOPNOTSUPP, -EBADF, -EPERM (sealed). MAP_HUGETLB: as a machine without
+ *          reserved huge pages. Nothing changed then.
  * Returns: the address, or -errno.
  */
 long ksys_mmap(struct mm_struct *mm, unsigned long addr, unsigned long len, unsigned long prot,
@@ -53,19 +155,69 @@ long ksys_mprotect(struct mm_struct *mm, unsigned long start, unsigned long len,
 /* Returns the new break, or the old one when it could not be moved. */
 long ksys_brk(struct mm_struct *mm, unsigned long brk);
 
-/* Not built yet: -ENOSYS. */
+/**
+ * ksys_mremap - the mremap system call
+ * @flags: MREMAP_*
+ *
+ * Context: may sleep; mmap_lock not held. Errors: Linux's; a move that fails leaves the source as
+ * it was. With MREMAP_FIXED what lay at @new_addr may be gone by then, as in Linux.
+ * Returns: the address, or -errno.
+ */
 long ksys_mremap(struct mm_struct *mm, unsigned long addr, unsigned long old_len,
 		 unsigned long new_len, unsigned long flags, unsigned long new_addr);
+
+/**
+ * ksys_madvise - the madvise system call; process_madvise() is this for each range of its vector
+ *
+ * Context: may sleep; mmap_lock not held. Errors: Linux's; -ENOMEM for a hole comes after all that
+ * is mapped has been treated. -EINVAL for MADV_HWPOISON, MADV_SOFT_OFFLINE.
+ */
 long ksys_madvise(struct mm_struct *mm, unsigned long start, unsigned long len, int behavior);
-long ksys_mlock(struct mm_struct *mm, unsigned long start, unsigned long len, int flags);
+
+/**
+ * ksys_mlock and relatives - memory that stays resident
+ * @flags: of mlock2: MLOCK_ONFAULT; of mlockall: MCL_*
+ *
+ * RLIMIT_MEMLOCK is mm->rlim.memlock; MMF_CAPABLE stands for CAP_IPC_LOCK.
+ * Context: may sleep; mmap_lock not held. Errors: Linux's.
+ */
+long ksys_mlock(struct mm_struct *mm, unsigned long start, unsigned long len);
+long ksys_mlock2(struct mm_struct *mm, unsigned long start, unsigned long len, int flags);
 long ksys_munlock(struct mm_struct *mm, unsigned long start, unsigned long len);
 long ksys_mlockall(struct mm_struct *mm, int flags);
 long ksys_munlockall(struct mm_struct *mm);
+
+/*
+ * Pages in memory that VM_LOCKED mappings of this machine hold (Linux's Mlocked), each mapping's
+ * for itself. Counts them all. Context: may sleep; no mmap_lock held.
+ */
+unsigned long nr_mlocked_pages(void);
+
+/* @flags: MS_*. Pages of memory files are their own storage: nothing is written anywhere. */
 long ksys_msync(struct mm_struct *mm, unsigned long start, unsigned long len, int flags);
+
+/* @vec: kernel memory, one byte for each page of @len; bit 0: resident. */
 long ksys_mincore(struct mm_struct *mm, unsigned long start, unsigned long len,
 		  unsigned char *vec);
+
+/* Emulated by mapping anew, as in Linux since 4.0. @pgoff: pages. */
 long ksys_remap_file_pages(struct mm_struct *mm, unsigned long start, unsigned long size,
 			   unsigned long prot, unsigned long pgoff, unsigned long flags);
+
+/* No change of the mappings in the range from now on. @flags: 0. */
+long ksys_mseal(struct mm_struct *mm, unsigned long start, unsigned long len,
+		unsigned long flags);
+
+/* A host without protection keys: @pkey -1 is mprotect, any other -EINVAL. */
+long ksys_pkey_mprotect(struct mm_struct *mm, unsigned long start, unsigned long len,
+			unsigned long prot, int pkey);
+
+/**
+ * ksys_set_anon_name - prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME): shown as [anon:name]
+ * @name: printable, at most 79 characters; NULL takes the name away. Copied.
+ */
+long ksys_set_anon_name(struct mm_struct *mm, unsigned long start, unsigned long len,
+			const char *name);
 
 /**
  * mm_mmap / mm_munmap - the same for kernel code that builds another task's space: an ELF loader
@@ -115,13 +267,13 @@ void vm_stat_account(struct mm_struct *mm, vm_flags_t vm_flags, long npages);
 /**
  * expand_stack - grow a VM_GROWSDOWN mapping down to @address
  *
- * Locks:  caller holds mmap_lock, for reading at least.
+ * Locks:  caller holds mmap_lock for writing.
  * Errors: -ENOMEM: RLIMIT_STACK, RLIMIT_AS, commit limit or the guard gap forbid it; -EPERM below
  *         mmap_min_addr; -EFAULT for a VMA that does not grow.
  */
 KARC_MUST_CHECK int expand_stack(struct vm_area_struct *vma, unsigned long address);
 
-/* The VMA at @addr, grown to it if it is a stack that may; NULL if there is none. */
+/* The VMA at @addr, grown to it if it is a stack that may; NULL if there is none. Locks: same. */
 struct vm_area_struct *find_extend_vma(struct mm_struct *mm, unsigned long addr);
 
 /**

@@ -24,6 +24,9 @@ enum mm_anon_align {
  * @anon_align:  see enum mm_anon_align
  * @min_addr_bounds_search: free ranges below mmap_min_addr are not looked at
  * @file_align:  files whose inode asks for it (placement_align) are placed on that boundary
+ * @shmem_align: shared anonymous memory, memfds and SysV segments of at least one huge page are
+ *               placed on that boundary; not a matter of the version but of the machine's setting
+ *               shmem_enabled (anything but "never"), which whoever replays a recording copies here
  * @align_with_hint: anonymous mappings with a hint address are aligned too, when it is taken
  * @align_snug:  an aligned mapping leaves no hole above it where none is needed
  * @heap_strict: maps text calls a mapping [heap] only if it overlaps the heap, not if it touches
@@ -36,6 +39,7 @@ enum mm_anon_align {
  * @loader_aligned: a position-independent program without an interpreter is placed on the largest
  *               alignment of its segments
  * @loader_break_apart: its break begins two thirds up and not behind it
+ * @mremap_many: mremap() to a fixed place without resizing moves all mappings of the range
  *
  * Profiles are values: a replay copies one and changes what the recording measured otherwise.
  */
@@ -47,6 +51,7 @@ struct mm_profile {
 	enum mm_anon_align anon_align;
 	bool min_addr_bounds_search;
 	bool file_align;
+	bool shmem_align;
 	bool align_with_hint;
 	bool align_snug;
 	bool heap_strict;
@@ -56,6 +61,7 @@ struct mm_profile {
 	bool stack_nohuge;
 	bool loader_aligned;
 	bool loader_break_apart;
+	bool mremap_many;
 };
 
 /* The profile of a kernel version; versions older than the first or newer than the last row of
