@@ -76,7 +76,7 @@ static void kobject_unlink(struct kobject *kobj)
 	if (!kobj->state_in_sysfs)
 		return;
 	dir_remove(kobj);
-	kobj->state_in_sysfs = 0;
+	kobj->state_in_sysfs = false;
 	kobj_kset_leave(kobj);
 }
 
@@ -150,10 +150,10 @@ int kobject_types_register(void)
 void kobject_init_internal(struct kobject *kobj, const struct site *site)
 {
 	INIT_LIST_HEAD(&kobj->entry);
-	kobj->state_in_sysfs = 0;
-	kobj->state_add_uevent_sent = 0;
-	kobj->state_remove_uevent_sent = 0;
-	kobj->state_initialized = 1;
+	kobj->state_in_sysfs = false;
+	kobj->state_add_uevent_sent = false;
+	kobj->state_remove_uevent_sent = false;
+	kobj->state_initialized = true;
 	arc_init_site(&kobj->arc, &kobject_type, site);
 }
 
@@ -225,7 +225,7 @@ int kobject_add_internal(struct kobject *kobj)
 	kobj_kset_join(kobj);
 	err = dir_add(kobj);
 	if (!err) {
-		kobj->state_in_sysfs = 1;
+		kobj->state_in_sysfs = true;
 		return 0;
 	}
 	if (err == -EEXIST)

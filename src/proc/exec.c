@@ -15,13 +15,14 @@
  *	break                               the page after the end of the last segment
  *
  * Life
- *	build (every failure drops the new mm) - commit: exec_mmap, close-on-exec, name - write
- *	what a loader writes: the zeroed end of each data segment, the initial stack.
+ *	build (every failure drops the new mm) - end the other threads - own handlers - commit:
+ *	exec_mmap, close-on-exec, name - write what a loader writes: the zeroed end of each data
+ *	segment, the initial stack.
  *
  * Unlike Linux
  *	Contents are not run, so entry point and auxiliary vector are sizes only. A failure while
  *	mapping leaves the old program running, since the new space is whole before the old one
- *	goes; both exist for a moment. No randomisation, no scripts, no set-uid.
+ *	goes; both exist for a moment. No randomisation, whatever ADDR_NO_RANDOMIZE says; no set-uid.
  */
 #include <karc/base/err.h>
 #include <karc/base/math.h>
@@ -32,8 +33,11 @@
 #include <karc/proc/exec.h>
 #include <karc/proc/exit.h>
 #include <karc/proc/files.h>
+#include <karc/proc/signal.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
 #include "internal.h"
 
 #define SEG_X	1u
@@ -229,46 +233,60 @@ static void set_code_and_break(struct mm_struct *mm, const struct exec_image *im
 	mm->start_brk = mm->brk = PAGE_ALIGN(mm->brk);
 }
 
+/* What execve works out before it maps anything. */
+struct exec_plan {
+	u64 args_bytes, tables_bytes;	/* of the program that is mapped, not of its script */
+	u64 bias, interp_bias;
+	struct mm_rlimits rlim;
+	bool legacy_layout;
+	bool map_page_zero;
+};
+
 /* Build the address space of @image in @mm, which is empty. */
-static int load_image(struct mm_struct *mm, const struct exec_image *image, u64 *bias,
-		      u64 *interp_bias)
+static int load_image(struct mm_struct *mm, const struct exec_image *image,
+		      struct exec_plan *plan)
 {
 	int gnu_stack = image->program->gnu_stack;
 	long addr;
 	int err;
 
-	if (image->tables_bytes > mm->rlim.stack)
+	if (plan->tables_bytes > mm->rlim.stack)
 		return -E2BIG;
-	err = setup_arg_pages(mm, STACK_TOP, image->args_bytes,
+	err = setup_arg_pages(mm, STACK_TOP, plan->args_bytes,
 			      gnu_stack != EXEC_STACK_DEFAULT && (gnu_stack & SEG_X));
 	if (err)
 		return err;
-	err = load_program(mm, image, bias);
+	err = load_program(mm, image, &plan->bias);
 	if (err)
 		return err;
-	set_code_and_break(mm, image, *bias);
+	set_code_and_break(mm, image, plan->bias);
 	if (image->interp) {
-		err = load_interp(mm, image, *bias, interp_bias);
+		err = load_interp(mm, image, plan->bias, &plan->interp_bias);
 		if (err)
 			return err;
 	}
 	addr = map_vdso(mm, image->vvar_bytes, image->vdso_bytes);
-	return IS_ERR_VALUE(addr) ? (int)addr : 0;
+	if (IS_ERR_VALUE(addr))
+		return (int)addr;
+	if (plan->map_page_zero)	/* without the privilege there is none, and nobody is told */
+		mm_mmap(mm, NULL, 0, PAGE_SIZE, PROT_READ | PROT_EXEC, MAP_FIXED | MAP_PRIVATE, 0);
+	return 0;
 }
 
 /* The new mm of @image, not yet anybody's. */
-static struct mm_struct *image_mm(const struct exec_image *image, u64 *bias, u64 *interp_bias)
+static struct mm_struct *image_mm(const struct exec_image *image, struct exec_plan *plan)
 {
-	const struct mm_struct *old = current->mm;
+	struct mm_struct *old = current->mm;
 	struct mm_struct *mm = mm_alloc();
 	int err;
 
 	if (!mm)
 		return ERR_PTR(-ENOMEM);
-	mm_set_layout(mm, image->profile, image->rlim ? image->rlim : old ? &old->rlim : NULL,
-		      image->legacy_layout);
+	if (old && mm_flag_test(old, MMF_CAPABLE))
+		mm_flag_assign(mm, MMF_CAPABLE, true);
+	mm_set_layout(mm, image->profile, &plan->rlim, plan->legacy_layout);
 	mm->exe_file = get_file(image->program->file);
-	err = load_image(mm, image, bias, interp_bias);
+	err = load_image(mm, image, plan);
 	if (!err)
 		return mm;
 	mmput(mm);
@@ -288,8 +306,12 @@ static struct files_struct *unshared_files(struct files_struct *files)
 
 static void exec_files(struct task_struct *task, KARC_TAKES struct files_struct *files)
 {
-	put_files_struct(task->files);
+	struct files_struct *old = task->files;
+
+	task_lock(task);
 	task->files = files;
+	task_unlock(task);
+	put_files_struct(old);
 	if (files)
 		do_close_on_exec(files);
 }
@@ -313,48 +335,160 @@ static bool padzero(const struct exec_elf *elf, u64 bias)
 }
 
 /* The strings and, below them, the tables that a program finds on its stack. */
-static bool write_stack(const struct exec_image *image)
+static bool write_stack(const struct exec_plan *plan)
 {
-	unsigned long bytes = image->args_bytes + image->tables_bytes;
+	unsigned long bytes = plan->args_bytes + plan->tables_bytes;
 
 	return !clear_user((void *)(STACK_TOP - bytes), bytes);
 }
 
 /* Past the point of no return: what cannot be written now kills the task. */
-static void write_image(const struct exec_image *image, u64 bias, u64 interp_bias)
+static void write_image(const struct exec_image *image, const struct exec_plan *plan)
 {
-	if (!padzero(image->program, bias) ||
-	    (image->interp && !padzero(image->interp, interp_bias)) || !write_stack(image))
+	if (!padzero(image->program, plan->bias) ||
+	    (image->interp && !padzero(image->interp, plan->interp_bias)) || !write_stack(plan))
 		do_group_exit(SIGSEGV);
+}
+
+static unsigned long limit_of(struct task_struct *task, unsigned int which)
+{
+	return task->signal ? READ_ONCE(task->signal->rlim[which].cur) : KARC_RLIM_INFINITY;
+}
+
+static int exec_check(const struct exec_image *image, struct exec_plan *plan)
+{
+	struct task_struct *task = current;
+	int err = exec_scripts(image, &plan->args_bytes, &plan->tables_bytes);
+
+	if (!err)
+		err = elf_check(image->program);
+	if (!err && image->interp)
+		err = elf_check(image->interp);
+	if (err)
+		return err;
+	plan->rlim = image->rlim ? *image->rlim : (struct mm_rlimits){
+		.as = limit_of(task, RLIMIT_AS), .data = limit_of(task, RLIMIT_DATA),
+		.stack = limit_of(task, RLIMIT_STACK),
+		.memlock = limit_of(task, RLIMIT_MEMLOCK),
+	};
+	plan->legacy_layout = image->legacy_layout || (task->personality & ADDR_COMPAT_LAYOUT);
+	plan->map_page_zero = task->personality & MMAP_PAGE_ZERO;
+	return 0;
+}
+
+static void own_limit(struct task_struct *task, unsigned int which, unsigned long cur)
+{
+	struct task_rlimit *slot = &task->signal->rlim[which];
+
+	WRITE_ONCE(slot->max, max(slot->max, cur));
+	WRITE_ONCE(slot->cur, cur);
+}
+
+/* The image came with limits: they are the process's from here on. */
+static void own_limits(struct task_struct *task, const struct mm_rlimits *rlim)
+{
+	if (!rlim)
+		return;
+	spin_lock(&task->sighand->siglock);
+	own_limit(task, RLIMIT_AS, rlim->as);
+	own_limit(task, RLIMIT_DATA, rlim->data);
+	own_limit(task, RLIMIT_STACK, rlim->stack);
+	own_limit(task, RLIMIT_MEMLOCK, rlim->memlock);
+	spin_unlock(&task->sighand->siglock);
+}
+
+/* Handlers that another process uses too stay its own; ours begin at their defaults. */
+static int exec_sighand(struct task_struct *task)
+{
+	struct proc_state *p = proc_state();
+	struct sighand_struct *old = task->sighand, *own = NULL;
+	bool shared;
+
+	spin_lock(&p->tasklist_lock);
+	shared = old->users > 1;
+	spin_unlock(&p->tasklist_lock);
+	if (shared) {
+		own = sighand_alloc();
+		if (!own)
+			return -ENOMEM;
+		sighand_inherit(own, old, true);
+		own->users = 1;
+		spin_lock(&p->tasklist_lock);
+		old->users--;
+		task->sighand = own;
+		spin_unlock(&p->tasklist_lock);
+		put_sighand_struct(old);
+		return 0;
+	}
+	spin_lock(&old->siglock);
+	sighand_flush(old);
+	spin_unlock(&old->siglock);
+	return 0;
+}
+
+/* Alone from here on, with handlers of its own. *@ended: threads have ended for it. */
+static int exec_alone(struct task_struct *task, bool *ended)
+{
+	bool others = !thread_group_empty(task) || !thread_group_leader(task);
+	int err = de_thread(task);
+
+	if (err)
+		return err;
+	*ended = others;
+	return exec_sighand(task);
+}
+
+static void exec_settings(struct task_struct *task, const struct exec_image *image)
+{
+	struct proc_state *p = proc_state();
+
+	own_limits(task, image->rlim);
+	spin_lock(&p->tasklist_lock);
+	WRITE_ONCE(task->exit_signal, SIGCHLD);
+	spin_unlock(&p->tasklist_lock);
+	WRITE_ONCE(task->self_exec_id, task->self_exec_id + 1);
+	WRITE_ONCE(task->flags, task->flags & ~PF_FORKNOEXEC);
+	task->personality &= ~(unsigned int)READ_IMPLIES_EXEC;
+	WRITE_ONCE(task->signal->dumpable, 1);
+	task->thread.fsbase = task->thread.gsbase = task->thread.stack = 0;
+	if (image->comm)
+		set_task_comm(task, image->comm);
 }
 
 int kernel_execve_image(const struct exec_image *image)
 {
 	struct task_struct *task = current;
-	u64 bias = 0, interp_bias = 0;
+	struct exec_plan plan = { 0 };
 	struct files_struct *files;
 	struct mm_struct *mm;
+	bool ended = false;
 	int err;
 
 	might_sleep();
-	err = elf_check(image->program);
-	if (!err && image->interp)
-		err = elf_check(image->interp);
+	err = exec_check(image, &plan);
 	if (err)
 		return err;
 	files = unshared_files(task->files);
 	if (IS_ERR(files))
 		return (int)PTR_ERR(files);
-	mm = image_mm(image, &bias, &interp_bias);
+	mm = image_mm(image, &plan);
 	if (IS_ERR(mm)) {
-		put_files_struct(files);
-		return (int)PTR_ERR(mm);
+		err = (int)PTR_ERR(mm);
+		goto put_files;
 	}
+	err = exec_alone(task, &ended);
+	if (err)
+		goto put_mm;
 	exec_mmap(task, mm);
 	exec_files(task, files);
-	task->exit_signal = SIGCHLD;
-	if (image->comm)
-		set_task_comm(task, image->comm);
-	write_image(image, bias, interp_bias);
+	exec_settings(task, image);
+	write_image(image, &plan);
 	return 0;
+put_mm:
+	mmput(mm);
+put_files:
+	put_files_struct(files);
+	if (ended)
+		do_group_exit(SIGSEGV);
+	return err;
 }

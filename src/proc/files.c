@@ -21,12 +21,14 @@
  *	largest block that kmalloc() gives.
  *
  * Unlike Linux
- *	No RLIMIT_NOFILE: a table ends at FD_MAX. It is not read under RCU.
+ *	A table ends at FD_MAX, whatever RLIMIT_NOFILE says. It is not read under RCU.
  */
 #include <karc/base/err.h>
 #include <karc/mm/slab/kmalloc.h>
 #include <karc/proc/files.h>
+#include <karc/proc/signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include "internal.h"
 
 #define FD_FIRST	64
@@ -59,7 +61,7 @@ static struct arc *files_take(void *obj)
 		if (!file)
 			continue;
 		slot->file = NULL;
-		files->nr_open--;
+		WRITE_ONCE(files->nr_open, files->nr_open - 1);
 		return &file->arc;
 	}
 	return NULL;
@@ -143,7 +145,7 @@ static bool files_copy(struct files_struct *files, struct files_struct *old, uns
 			continue;
 		files->fds[fd] = old->fds[fd];
 		get_file(files->fds[fd].file);
-		files->nr_open++;
+		WRITE_ONCE(files->nr_open, files->nr_open + 1);
 	}
 	spin_unlock(&old->lock);
 	return same;
@@ -199,26 +201,29 @@ static int files_grow(struct files_struct *files, unsigned int fd)
 		memcpy(bigger, files->fds, files->max_fds * sizeof(*bigger));
 		old = files->fds;
 		files->fds = bigger;
-		files->max_fds = max;
+		WRITE_ONCE(files->max_fds, max);
 	}
 	spin_unlock(&files->lock);
 	kfree(old);
 	return 0;
 }
 
-/* The lowest free number >= *@fd gets @file; false, with the number in *@fd: it needs growing. */
-static bool fd_install_lowest(struct files_struct *files, unsigned int *fd, struct file *file,
-			      bool cloexec)
+/*
+ * The lowest free number >= *@fd gets @file; false, with the number in *@fd: it needs growing, or
+ * is beyond @limit.
+ */
+static bool fd_install_lowest(struct files_struct *files, unsigned int *fd, unsigned long limit,
+			      struct file *file, bool cloexec)
 {
 	bool fits;
 
 	spin_lock(&files->lock);
 	while (*fd < files->max_fds && files->fds[*fd].file)
 		++*fd;
-	fits = *fd < files->max_fds;
+	fits = *fd < files->max_fds && *fd < limit;
 	if (fits) {
 		files->fds[*fd] = (struct fd_slot){ file, cloexec };
-		files->nr_open++;
+		WRITE_ONCE(files->nr_open, files->nr_open + 1);
 	}
 	spin_unlock(&files->lock);
 	return fits;
@@ -227,11 +232,12 @@ static bool fd_install_lowest(struct files_struct *files, unsigned int *fd, stru
 int KARC_BODY(fd_alloc_install)(struct files_struct *files, unsigned int start,
 				struct file *file, bool cloexec)
 {
+	unsigned long limit = rlimit(RLIMIT_NOFILE);
 	unsigned int fd = start;
 	int err;
 
-	while (!fd_install_lowest(files, &fd, file, cloexec)) {
-		err = files_grow(files, fd);
+	while (!fd_install_lowest(files, &fd, limit, file, cloexec)) {
+		err = fd >= limit ? -EMFILE : files_grow(files, fd);
 		if (err) {
 			fput(file);
 			return err;
@@ -258,7 +264,7 @@ int KARC_BODY(fd_install_at)(struct files_struct *files, unsigned int fd, struct
 	old = files->fds[fd].file;
 	files->fds[fd] = (struct fd_slot){ file, cloexec };
 	if (!old)
-		files->nr_open++;
+		WRITE_ONCE(files->nr_open, files->nr_open + 1);
 	spin_unlock(&files->lock);
 	fput(old);
 	return 0;
@@ -284,7 +290,7 @@ int close_fd_of(struct files_struct *files, unsigned int fd)
 		file = files->fds[fd].file;
 		files->fds[fd].file = NULL;
 		if (file)
-			files->nr_open--;
+			WRITE_ONCE(files->nr_open, files->nr_open - 1);
 	}
 	spin_unlock(&files->lock);
 	if (!file)

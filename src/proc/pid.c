@@ -4,32 +4,38 @@
  *
  * What it is
  *	A struct pid is a counted name. The table maps numbers to names and owns nothing: it
- *	forgets a pid when its task is released, or in the pid's own destructor if no task ever had
- *	it. Who holds a struct pid longer keeps an old name; the number may belong to another one.
+ *	forgets a pid when its task is released and no process group or session is named by it, or in
+ *	the pid's own destructor if nobody ever used it. Who holds a struct pid longer keeps an old
+ *	name; the number may belong to another one.
  *
  * Objects
  *	task --owns--> pid ~~borrows~~> task (cleared by release_task)
+ *	signal_struct --owns--> pid (group, session) ~~lists~~> signal_structs
  *	table ~~finds~~> pid
  *
  * Invariants
  *	I1  a pid in the table has the number it is stored under
  *	I2  pid->task is NULL or a task whose thread_pid is this pid; then the pid is in the table
  *	I3  nr_pids is the number of entries
+ *	I4  nr_uses is 1 for the task plus the lengths of both lists
  *
  * Locking
- *	table, last_pid, nr_pids, pid->task: pid_lock (interrupts off). A pid found in the table may
- *	be dying: lookups take arc_tryget() under the lock.
+ *	table, last_pid, nr_pids, task, nr_uses:  pid_lock (interrupts off). A pid found in the table
+ *	                                          may be dying: lookups take arc_tryget() under it.
+ *	groups[]                                  tasklist lock
  *
  * Life
- *	alloc_pid (in the table) - pid_attach - pid_detach (out of it) - last put_pid
+ *	alloc_pid (in the table) - pid_attach, pid_use - pid_detach, pid_unuse (out of it) - last
+ *	put_pid
  *
  * Worst case
  *	The search for a number looks at each one once: PID_MAX_DEFAULT lookups when all are taken.
  *
  * Unlike Linux
- *	One namespace; no groups and sessions, so that the task alone keeps a number in use.
+ *	One namespace. A process and its leading thread are one use of the number, not two.
  */
 #include <karc/base/err.h>
+#include <karc/base/math.h>
 #include <karc/hw/inject.h>
 #include <karc/proc/pid.h>
 #include "internal.h"
@@ -108,6 +114,8 @@ static int pid_enter_locked(struct proc_state *p, struct pid *pid, pid_t want,
 	if (err)
 		return err;
 	pid->nr = nr;
+	INIT_LIST_HEAD(&pid->groups[0]);
+	INIT_LIST_HEAD(&pid->groups[1]);
 	p->nr_pids++;
 	if (!want)
 		p->last_pid = nr;
@@ -172,7 +180,16 @@ void pid_attach(struct pid *pid, struct task_struct *task)
 
 	spin_lock_irqsave(&p->pid_lock, flags);
 	pid->task = task;
+	pid->nr_uses++;
 	spin_unlock_irqrestore(&p->pid_lock, flags);
+}
+
+/* One use less; pid_lock held. */
+static void pid_unuse_locked(struct proc_state *p, struct pid *pid)
+{
+	BUG_ON(!pid->nr_uses);
+	if (!--pid->nr_uses)
+		pid_forget_locked(p, pid);
 }
 
 void pid_detach(struct pid *pid)
@@ -182,7 +199,40 @@ void pid_detach(struct pid *pid)
 
 	spin_lock_irqsave(&p->pid_lock, flags);
 	pid->task = NULL;
-	pid_forget_locked(p, pid);
+	pid_unuse_locked(p, pid);
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+}
+
+void pid_use(struct pid *pid)
+{
+	struct proc_state *p = proc_state();
+	unsigned long flags;
+
+	spin_lock_irqsave(&p->pid_lock, flags);
+	pid->nr_uses++;
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+}
+
+void pid_unuse(struct pid *pid)
+{
+	struct proc_state *p = proc_state();
+	unsigned long flags;
+
+	spin_lock_irqsave(&p->pid_lock, flags);
+	pid_unuse_locked(p, pid);
+	spin_unlock_irqrestore(&p->pid_lock, flags);
+}
+
+void pid_exchange(struct task_struct *a, struct task_struct *b)
+{
+	struct proc_state *p = proc_state();
+	unsigned long flags;
+
+	spin_lock_irqsave(&p->pid_lock, flags);
+	swap(a->thread_pid, b->thread_pid);
+	a->thread_pid->task = a;
+	b->thread_pid->task = b;
+	swap(a->pid, b->pid);
 	spin_unlock_irqrestore(&p->pid_lock, flags);
 }
 
@@ -197,6 +247,10 @@ void pid_check(struct proc_state *p, struct check_report *report)
 			check_fail(report, "I1: pid %d is stored under %lu", pid->nr, index);
 		if (pid->task && pid->task->thread_pid != pid)
 			check_fail(report, "I2: pid %d names a task of another pid", pid->nr);
+		if (pid->nr_uses != (pid->task != NULL) + list_count_nodes(&pid->groups[0]) +
+				    list_count_nodes(&pid->groups[1]))
+			check_fail(report, "I4: pid %d has %u uses counted", pid->nr,
+				   pid->nr_uses);
 	}
 	if (nr != p->nr_pids)
 		check_fail(report, "I3: %lu pids in the table, %lu counted", nr, p->nr_pids);

@@ -17,6 +17,7 @@ static struct kmem_cache *struct_cache(const char *name, size_t bytes)
 static void caches_destroy(struct proc_state *p)
 {
 	kmem_cache_destroy(p->files_cache);
+	kmem_cache_destroy(p->sighand_cache);
 	kmem_cache_destroy(p->signal_cache);
 	kmem_cache_destroy(p->pid_cache);
 	kmem_cache_destroy(p->task_cache);
@@ -27,21 +28,27 @@ static int caches_create(struct proc_state *p)
 	p->task_cache = struct_cache("task_struct", sizeof(struct task_struct));
 	p->pid_cache = struct_cache("pid", sizeof(struct pid));
 	p->signal_cache = struct_cache("signal_cache", sizeof(struct signal_struct));
-	return p->task_cache && p->pid_cache && p->signal_cache ? 0 : -ENOMEM;
+	p->sighand_cache = struct_cache("sighand_cache", sizeof(struct sighand_struct));
+	return p->task_cache && p->pid_cache && p->signal_cache && p->sighand_cache ? 0 : -ENOMEM;
 }
 
 /* Orphans that were never ended hold their parent, idle: the report is to name them alone. */
 static void idle_forget_children(struct proc_state *p, struct task_struct *idle)
 {
-	struct task_struct *child, *next;
+	struct task_struct *child, *next, *thread;
+	unsigned int nr = 0;
 
+	spin_lock(&p->tasklist_lock);
 	list_for_each_entry_safe(child, next, &idle->children, sibling) {
-		spin_lock(&p->tasklist_lock);
 		list_del_init(&child->sibling);
-		child->real_parent = NULL;
-		spin_unlock(&p->tasklist_lock);
-		put_task_struct(idle);
+		list_for_each_entry(thread, &child->signal->threads, thread_node) {
+			thread->real_parent = NULL;
+			nr++;
+		}
 	}
+	spin_unlock(&p->tasklist_lock);
+	while (nr--)
+		put_task_struct(idle);
 }
 
 static void idle_destroy(struct machine *m, struct proc_state *p)
@@ -94,13 +101,19 @@ static int proc_init(struct machine *m)
 	if (!err)
 		err = files_types_register(p);
 	if (!err)
+		err = fs_types_register(p);
+	if (!err)
+		err = shm_init(p);
+	if (!err)
 		err = idle_create(m, p);
 	if (err)
 		goto undo;
+	futex_init(p);
 	sched_init(m);
 	return 0;
 undo:
 	idle_destroy(m, p);
+	shm_exit(p);
 	caches_destroy(p);
 	machine_set_room(m, ROOM_PROC, NULL);
 	kfree(p);
@@ -114,6 +127,7 @@ static void proc_exit(struct machine *m)
 	sched_drop_lazy_mms(m);
 	fiber_on_switch(m, NULL);
 	idle_destroy(m, p);
+	shm_exit(p);
 	xa_destroy(&p->pids);
 	caches_destroy(p);
 	machine_set_room(m, ROOM_PROC, NULL);
@@ -126,6 +140,7 @@ static void proc_check(struct machine *m, struct check_report *report)
 
 	task_check(p, report);
 	pid_check(p, report);
+	shm_check(p, report);
 }
 
 const struct room proc_room = {

@@ -24,6 +24,9 @@
  *	curr, on_cpu, mm,   the CPU in question, preemption off; no safe point lies between a
  *	active_mm           change of fiber->task and those that belong to it
  *	state               READ_ONCE; cleared by whoever wakes, with an exchange
+ *	fiber               the task's CPU writes it under wake_lock (interrupts off); a waker
+ *	                    looks at it and wakes it under the same lock, so that the fiber
+ *	                    cannot end meanwhile
  *
  * Life
  *	user mode (no fiber) - sched_enter_task - on a CPU, off it, on it - sched_leave_task
@@ -89,6 +92,15 @@ static struct mm_struct *switch_task_mm(struct task_struct *prev, struct task_st
 	return drop;
 }
 
+static void set_task_fiber(struct task_struct *task, struct fiber *fiber)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&task->wake_lock, flags);
+	smp_store_release(&task->fiber, fiber);	/* what the task did is seen by who sees NULL */
+	spin_unlock_irqrestore(&task->wake_lock, flags);
+}
+
 static void finish_task_switch(struct task_struct *prev, struct mm_struct *drop)
 {
 	if (drop) {
@@ -112,9 +124,9 @@ static void sched_on_switch(struct fiber *prev_fiber, struct fiber *next_fiber)
 	if (prev == next)
 		return;
 	drop = switch_task_mm(prev, next);
-	if (prev->fiber == prev_fiber && prev_fiber->state == FIBER_DEAD) {
+	if (prev->fiber == prev_fiber && READ_ONCE(prev_fiber->state) == FIBER_DEAD) {
 		prev_fiber->task = NULL;
-		WRITE_ONCE(prev->fiber, NULL);	/* do_exit, or an Oops: task_call() sees to that */
+		set_task_fiber(prev, NULL);	/* do_exit, or an Oops: task_call() sees to that */
 	}
 	finish_task_switch(prev, drop);
 }
@@ -138,8 +150,9 @@ void sched_enter_task(struct task_struct *task)
 	struct task_struct *idle;
 	struct mm_struct *drop;
 
+	BUG_ON(fiber->task || (task->fiber && task->fiber != fiber));
+	set_task_fiber(task, fiber);
 	preempt_disable();
-	BUG_ON(fiber->task || task->fiber != fiber);
 	idle = switch_curr(this_cpu(), task);
 	drop = switch_task_mm(idle, task);
 	fiber->task = task;
@@ -148,7 +161,7 @@ void sched_enter_task(struct task_struct *task)
 }
 
 /* And back: the task is in user mode again, its mm stays loaded lazily. */
-static void sched_put_aside(struct task_struct *task)
+void sched_put_aside(struct task_struct *task)
 {
 	struct fiber *fiber = fiber_self();
 	struct mm_struct *drop;
@@ -165,12 +178,12 @@ static void sched_put_aside(struct task_struct *task)
 void sched_leave_task(struct task_struct *task)
 {
 	sched_put_aside(task);
-	WRITE_ONCE(task->fiber, NULL);
+	set_task_fiber(task, NULL);
 }
 
 int migrate_task_to(struct task_struct *task, unsigned int cpu)
 {
-	if (cpu >= machine_nr_cpus(this_machine()) || (task->flags & PF_IDLE))
+	if (cpu >= machine_nr_cpus(this_machine()) || (READ_ONCE(task->flags) & PF_IDLE))
 		return -EINVAL;
 	if (task == current) {
 		sched_put_aside(task);
@@ -179,7 +192,7 @@ int migrate_task_to(struct task_struct *task, unsigned int cpu)
 	} else if (READ_ONCE(task->fiber)) {
 		return -EBUSY;
 	}
-	task->cpu = cpu;
+	WRITE_ONCE(task->cpu, cpu);
 	return 0;
 }
 
@@ -189,11 +202,12 @@ void KARC_BODY(exec_mmap)(struct task_struct *task, struct mm_struct *mm)
 
 	trace_step("exec_mmap", "%d: mm %llu -> mm %llu", task->pid,
 		   old ? (unsigned long long)old->id : 0ULL, (unsigned long long)mm->id);
-	preempt_disable();
+	mm_release(task, old);
+	task_lock(task);		/* not preemptible either: all three are one step */
 	switch_mm(task->active_mm, mm);
 	task->mm = mm;
 	task->active_mm = mm;
-	preempt_enable();
+	task_unlock(task);
 	mmput(old);
 	mmdrop(borrowed);
 }
@@ -205,11 +219,12 @@ struct lazy_mms {
 /* In an interrupt, which may have stopped somebody who holds mm locks: nothing is put here. */
 static void give_up_lazy_mm(void *info)
 {
+	struct proc_state *p = proc_state();
 	struct lazy_mms *lazy = info;
 	struct task_struct *idle = idle_of(this_cpu());
 	struct mm_struct *mm = idle->active_mm;
 
-	if (!mm || current != idle)
+	if (!mm || p->curr[smp_processor_id()] != idle)
 		return;
 	idle->active_mm = NULL;
 	switch_mm(mm, NULL);
@@ -250,18 +265,25 @@ void schedule(void)
 	WRITE_ONCE(task->state, TASK_RUNNING);
 }
 
+void sched_wake_fiber(struct task_struct *task)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&task->wake_lock, flags);
+	if (task->fiber)
+		fiber_wake(task->fiber);
+	spin_unlock_irqrestore(&task->wake_lock, flags);
+}
+
 int wake_up_process(struct task_struct *task)
 {
 	unsigned int state = READ_ONCE(task->state);
-	struct fiber *fiber;
 
 	do {
 		if (!(state & TASK_NORMAL))
 			return 0;
 	} while (!try_cmpxchg(&task->state, &state, TASK_RUNNING));
-	fiber = READ_ONCE(task->fiber);
-	if (fiber)
-		fiber_wake(fiber);
+	sched_wake_fiber(task);
 	return 1;
 }
 

@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * syscall.c - entry points on current: thin wrappers that find mm and files
+ * syscall.c - entry points on current's memory and descriptors: thin wrappers that find mm and files
  */
 #include <karc/base/err.h>
 #include <karc/hw/mmu.h>
 #include <karc/mm/space/fault.h>
 #include <karc/mm/space/mm.h>
 #include <karc/mm/space/mmap.h>
-#include <karc/proc/exit.h>
 #include <karc/proc/files.h>
-#include <karc/proc/fork.h>
 #include <karc/proc/signal.h>
 #include <karc/proc/syscall.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
+
+/* personality(READ_IMPLIES_EXEC): what can be read can be executed. */
+static unsigned long implied_prot(unsigned long prot)
+{
+	if ((prot & PROT_READ) && (current->personality & READ_IMPLIES_EXEC))
+		prot |= PROT_EXEC;
+	return prot;
+}
+
+long sys_mmap_file(unsigned long addr, unsigned long len, unsigned long prot,
+		   unsigned long flags, struct file *file, unsigned long offset_bytes)
+{
+	return ksys_mmap(current->mm, addr, len, implied_prot(prot), flags, file, offset_bytes);
+}
 
 long sys_mmap(unsigned long addr, unsigned long len, unsigned long prot, unsigned long flags,
 	      int fd, unsigned long offset_bytes)
@@ -29,7 +43,7 @@ long sys_mmap(unsigned long addr, unsigned long len, unsigned long prot, unsigne
 		if (!file)
 			return -EBADF;
 	}
-	ret = ksys_mmap(current->mm, addr, len, prot, flags, file, offset_bytes);
+	ret = sys_mmap_file(addr, len, prot, flags, file, offset_bytes);
 	fput(file);
 	return ret;
 }
@@ -52,7 +66,7 @@ long sys_munmap(unsigned long addr, unsigned long len)
 
 long sys_mprotect(unsigned long addr, unsigned long len, unsigned long prot)
 {
-	return ksys_mprotect(current->mm, addr, len, prot);
+	return ksys_mprotect(current->mm, addr, len, implied_prot(prot));
 }
 
 long sys_brk(unsigned long brk)
@@ -71,21 +85,55 @@ long sys_madvise(unsigned long addr, unsigned long len, int advice)
 	return ksys_madvise(current->mm, addr, len, advice);
 }
 
-long sys_fork_site(const struct site *site)
+long sys_mlock(unsigned long addr, unsigned long len)
 {
-	const struct kernel_clone_args args = { .exit_signal = SIGCHLD };
-
-	return kernel_clone_site(&args, site);
+	return ksys_mlock(current->mm, addr, len);
 }
 
-long sys_wait4(pid_t pid, int *status, int options)
+long sys_mlock2(unsigned long addr, unsigned long len, int flags)
 {
-	return kernel_wait4(pid, status, options);
+	return ksys_mlock2(current->mm, addr, len, flags);
 }
 
-long sys_getpid(void)
+long sys_munlock(unsigned long addr, unsigned long len)
 {
-	return current->tgid;
+	return ksys_munlock(current->mm, addr, len);
+}
+
+long sys_mlockall(int flags)
+{
+	return ksys_mlockall(current->mm, flags);
+}
+
+long sys_munlockall(void)
+{
+	return ksys_munlockall(current->mm);
+}
+
+long sys_msync(unsigned long addr, unsigned long len, int flags)
+{
+	return ksys_msync(current->mm, addr, len, flags);
+}
+
+long sys_mincore(unsigned long addr, unsigned long len, unsigned char *vec)
+{
+	return ksys_mincore(current->mm, addr, len, vec);
+}
+
+long sys_remap_file_pages(unsigned long addr, unsigned long size, unsigned long prot,
+			  unsigned long pgoff, unsigned long flags)
+{
+	return ksys_remap_file_pages(current->mm, addr, size, prot, pgoff, flags);
+}
+
+long sys_mseal(unsigned long addr, unsigned long len, unsigned long flags)
+{
+	return ksys_mseal(current->mm, addr, len, flags);
+}
+
+long sys_pkey_mprotect(unsigned long addr, unsigned long len, unsigned long prot, int pkey)
+{
+	return ksys_pkey_mprotect(current->mm, addr, len, implied_prot(prot), pkey);
 }
 
 long sys_close(int fd)
@@ -100,7 +148,7 @@ long sys_dup3(int oldfd, int newfd, int flags)
 
 	if ((flags & ~O_CLOEXEC) || oldfd == newfd)
 		return -EINVAL;
-	if (newfd < 0)
+	if (newfd < 0 || (unsigned int)newfd >= rlimit(RLIMIT_NOFILE))
 		return -EBADF;
 	file = oldfd < 0 ? NULL : fget_files(current->files, (unsigned int)oldfd);
 	if (!file)

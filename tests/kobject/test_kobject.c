@@ -470,7 +470,7 @@ static void last_holder_on_any_cpu_releases(void **state)
 {
 	unsigned int nr = 2 * machine_nr_cpus(fixture_machine()), i;
 	struct crowd c = { .shared = NULL };
-	struct fiber *fibers[8];
+	struct fiber *fibers[2 * MACHINE_MAX_CPUS];
 
 	(void)state;
 	c.shared = thing_add(&c.log, "shared", NULL, NULL);
@@ -509,7 +509,7 @@ static void adds_of_one_name_race_and_one_wins(void **state)
 	unsigned int nr = machine_nr_cpus(fixture_machine()), i;
 	struct crowd c = { .shared = NULL };
 	struct machine_result r;
-	struct fiber *fibers[4];
+	struct fiber *fibers[MACHINE_MAX_CPUS];
 
 	(void)state;
 	c.shared = thing_add(&c.log, "shared", NULL, NULL);

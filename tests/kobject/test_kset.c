@@ -209,7 +209,7 @@ static long find_often(void *arg)
 	while (!READ_ONCE(r->over)) {
 		found = kset_find_obj(r->set, "short-lived");
 		if (found) {
-			r->nr_found++;
+			__atomic_fetch_add(&r->nr_found, 1, __ATOMIC_RELAXED);
 			if (strcmp(kobject_name(found), "short-lived"))
 				err = -EINVAL;
 			fiber_yield();
@@ -225,7 +225,7 @@ static long make_and_put_often(void *arg)
 	struct race *r = arg;
 	int i, err = 0;
 
-	for (i = 0; i < 300 && (!err || err == -EEXIST); i++) {
+	for (i = 0; (i < 300 || !READ_ONCE(r->nr_found)) && (!err || err == -EEXIST); i++) {
 		struct thing *thing = kzalloc(sizeof(*thing), GFP_KERNEL);
 
 		thing->log = &r->log;
@@ -246,7 +246,7 @@ static void find_meets_a_live_member_or_none(void **state)
 	unsigned int nr = 2 * machine_nr_cpus(fixture_machine()), i;
 	struct race race = { .set = kset_create_and_add("set", NULL, NULL) };
 	struct machine_result r;
-	struct fiber *fibers[8];
+	struct fiber *fibers[2 * MACHINE_MAX_CPUS];
 
 	(void)state;
 	for (i = 0; i < nr; i++) {

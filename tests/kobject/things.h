@@ -7,6 +7,8 @@
 
 #include "../support/fixture.h"
 
+#include <karc/base/atomic.h>
+#include <karc/hw/fiber.h>
 #include <karc/kobject/kobject.h>
 #include <karc/mm/slab/kmalloc.h>
 #include <string.h>
@@ -17,6 +19,7 @@
 struct thing_log {
 	unsigned long nr;
 	char text[THING_LOG_BYTES];
+	bool busy;		/* releases come from all CPUs */
 };
 
 struct thing {
@@ -30,11 +33,14 @@ static inline void thing_release(struct kobject *kobj)
 	struct thing_log *log = thing->log;
 	const char *name = kobj->name ? kobj->name : "?";
 
+	while (xchg(&log->busy, true))
+		cpu_relax();
 	log->nr++;
 	if (strlen(log->text) + strlen(name) + 2 < sizeof(log->text)) {
 		strcat(log->text, name);
 		strcat(log->text, " ");
 	}
+	smp_store_release(&log->busy, false);
 	kfree(thing);
 }
 

@@ -9,6 +9,7 @@
 
 #include <karc/base/err.h>
 #include <karc/hw/fiber.h>
+#include <karc/mm/space/mm.h>
 #include <karc/proc/exit.h>
 #include <karc/proc/fork.h>
 #include <karc/proc/sched.h>
@@ -31,6 +32,21 @@ static inline long as_task(struct task_struct *task, long (*fn)(void *arg), void
 	assert_true(r.end == MACHINE_VALUE || r.end == MACHINE_EXITED);
 	return r.value;
 }
+
+/*
+ * A call with numbers for arguments: GUEST_CALL(name, expression of a[0] .. a[5]) defines it,
+ * as_guest(task, name, 1, 2) makes it as @task.
+ */
+#define GUEST_CALL(name, expr)							\
+static __attribute__((unused)) long name(void *arg)				\
+{										\
+	const unsigned long *a = arg;						\
+										\
+	(void)a;								\
+	return (long)(expr);							\
+}
+#define as_guest(task, fn, ...) \
+	as_task(task, fn, (unsigned long[7]){ __VA_ARGS__ __VA_OPT__(,) 0 })
 
 /* @nr fibers to their ends, each of which must be a return of 0. */
 static inline void join_all(struct fiber **fibers, unsigned int nr)
@@ -96,17 +112,40 @@ static inline long entry_clone(void *arg)
 	return kernel_clone(arg);
 }
 
-/* The child's task, with a reference. */
+struct guest_clone {
+	struct kernel_clone_args args;
+	struct task_struct *child;
+};
+
+static inline long entry_copy(void *arg)
+{
+	struct guest_clone *g = arg;
+
+	g->child = copy_process(&g->args);
+	return IS_ERR(g->child) ? PTR_ERR(g->child) : 0;
+}
+
+/* The child's task, with a reference; nobody waits for a vfork child. */
+static inline struct task_struct *clone_args(struct task_struct *task,
+					     const struct kernel_clone_args *args)
+{
+	struct guest_clone g = { .args = *args };
+
+	assert_int_equal(as_task(task, entry_copy, &g), 0);
+	return g.child;
+}
+
 static inline struct task_struct *fork_flags(struct task_struct *task, u64 flags)
 {
-	struct kernel_clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
-	long pid = as_task(task, entry_clone, &args);
-	struct task_struct *child;
+	const struct kernel_clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
 
-	assert_true(pid > 0);
-	child = find_get_task_by_vpid((pid_t)pid);
-	assert_non_null(child);
-	return child;
+	return clone_args(task, &args);
+}
+
+/* One more thread of @task's process. */
+static inline struct task_struct *new_thread(struct task_struct *task)
+{
+	return fork_flags(task, CLONE_PTHREAD);
 }
 
 static inline long entry_exit(void *arg)
@@ -114,6 +153,21 @@ static inline long entry_exit(void *arg)
 	struct guest *g = arg;
 
 	do_group_exit((int)g->a[0]);
+}
+
+static inline long entry_exit_thread(void *arg)
+{
+	struct guest *g = arg;
+
+	do_exit((long)g->a[0]);
+}
+
+/* Only this thread. */
+static inline void exit_thread(struct task_struct *task, int code)
+{
+	struct guest g = { .a = { (unsigned long)code << 8 } };
+
+	assert_int_equal(as_task(task, entry_exit_thread, &g), code << 8);
 }
 
 static inline void exit_task(struct task_struct *task, int code)

@@ -15,7 +15,10 @@
 #include <karc/proc/exec.h>
 #include <karc/proc/files.h>
 #include <karc/refcount/ledger.h>
+#include <karc/proc/signal.h>
 #include <string.h>
+#include <sys/personality.h>
+#include <sys/resource.h>
 
 #define ALIGN_2M	0x200000
 
@@ -354,6 +357,81 @@ static void kernel_thread_becomes_a_process(void **state)
 	world_end(&w);
 }
 
+static void a_script_runs_its_interpreter(void **state)
+{
+	static const struct exec_script script = { "./script", "#!/bin/demo -x\n", 15 };
+	unsigned long plain;
+	struct world w;
+
+	(void)state;
+	world_make(&w);
+	assert_int_equal(as_task(w.task, entry_exec, &w), 0);
+	plain = w.task->mm->start_stack;
+	w.image.scripts = &script;
+	w.image.nr_scripts = 1;
+	w.image.argv0_bytes = 7;
+	assert_int_equal(as_task(w.task, entry_exec, &w), 0);
+	/* "script" goes; "/bin/demo", "-x", "./script" come */
+	assert_int_equal(plain - w.task->mm->start_stack, 10 + 3 + 9 - 7);
+	w.image.program = NULL;
+	assert_int_equal(as_task(w.task, entry_exec, &w), -ENOEXEC);
+	w.image.program = &w.elf;
+	w.image.nr_scripts = 0;
+	world_end(&w);
+}
+
+GUEST_CALL(persona_, sys_personality((unsigned int)a[0]))
+
+static void personality_chooses_the_layout(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_make(&w);
+	as_guest(w.task, persona_, ADDR_COMPAT_LAYOUT | READ_IMPLIES_EXEC | MMAP_PAGE_ZERO);
+	assert_int_equal(as_task(w.task, entry_exec, &w), 0);
+	assert_false(mm_flag_test(w.task->mm, MMF_TOPDOWN));
+	assert_int_equal(w.task->personality, ADDR_COMPAT_LAYOUT | MMAP_PAGE_ZERO);
+	assert_int_equal(map_anon(w.task, PAGE_SIZE) > w.task->mm->mmap_legacy_base, 1);
+	mm_flag_assign(w.task->mm, MMF_CAPABLE, true);		/* may map page 0 */
+	assert_int_equal(as_task(w.task, entry_exec, &w), 0);
+	assert_int_equal(read_byte(w.task, 0), 0);
+	world_end(&w);
+}
+
+GUEST_CALL(action_, do_sigaction((int)a[0], &(struct signal_action){ a[1], 0 }, NULL))
+
+static void handlers_and_limits_after_exec(void **state)
+{
+	struct mm_rlimits rlim = { .as = ~0UL, .data = ~0UL, .stack = 1 << 20, .memlock = 4096 };
+	struct task_struct *sharer;
+	struct world w;
+
+	(void)state;
+	world_make(&w);
+	sharer = fork_flags(w.task, CLONE_VM | CLONE_SIGHAND | CLONE_FS);
+	as_guest(w.task, action_, SIGUSR1, 0x1000);
+	as_guest(w.task, action_, SIGTERM, 1);
+	w.task->fault.addr = 1;
+	assert_true(w.task->flags & PF_FORKNOEXEC);
+	w.image.rlim = &rlim;
+	assert_int_equal(as_task(w.task, entry_exec, &w), 0);
+	assert_false(w.task->flags & PF_FORKNOEXEC);
+	assert_ptr_not_equal(w.task->sighand, sharer->sighand);
+	assert_int_equal(sharer->sighand->users, 1);
+	assert_int_equal(sharer->sighand->action[SIGUSR1 - 1].handler, 0x1000);
+	assert_int_equal(w.task->sighand->action[SIGUSR1 - 1].handler, 0);
+	assert_int_equal(w.task->sighand->action[SIGTERM - 1].handler, 1);
+	assert_int_equal(w.task->signal->rlim[RLIMIT_STACK].cur, 1 << 20);
+	assert_int_equal(w.task->mm->rlim.memlock, 4096);
+	w.image.rlim = NULL;
+	assert_int_equal(as_task(w.task, entry_exec, &w), 0);
+	assert_int_equal(w.task->mm->rlim.stack, 1 << 20);
+	exit_task(sharer, 0);
+	reap(w.task, sharer);
+	world_end(&w);
+}
+
 static void nonsense_is_refused_and_changes_nothing(void **state)
 {
 	struct exec_segment bad = { .vaddr = 0x1000, .file_bytes = 2, .mem_bytes = 1 };
@@ -456,6 +534,9 @@ int main(void)
 		KARC_TESTS(shared_files_are_unshared),
 		KARC_TESTS(kernel_thread_becomes_a_process),
 		KARC_TESTS(bss_and_data_read_as_they_should),
+		KARC_TESTS(a_script_runs_its_interpreter),
+		KARC_TESTS(personality_chooses_the_layout),
+		KARC_TESTS(handlers_and_limits_after_exec),
 		KARC_TESTS(nonsense_is_refused_and_changes_nothing),
 		KARC_TESTS(failed_exec_loses_nothing),
 	};

@@ -10,9 +10,11 @@
 #include <karc/mm/slab/slab.h>
 #include <karc/mm/space/mm.h>
 #include <karc/mm/space/vma.h>
+#include <karc/proc/signal.h>
 #include <karc/refcount/ledger.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 static void exit_of_init_leaves_nothing(void **state)
 {
@@ -206,6 +208,16 @@ static long wait_any(void *arg)
 	return wait_for(init, -1, 0, NULL);
 }
 
+static bool somebody_waits(wait_queue_head_t *wq)
+{
+	bool waits;
+
+	spin_lock(&wq->lock);
+	waits = waitqueue_active(wq);
+	spin_unlock(&wq->lock);
+	return waits;
+}
+
 /* The zombie is there before init sleeps for it: nobody dies any more, it only changes parents. */
 static void an_adopted_zombie_wakes_its_new_parent(void **state)
 {
@@ -216,14 +228,13 @@ static void an_adopted_zombie_wakes_its_new_parent(void **state)
 	struct machine_result r;
 	struct fiber *waiter;
 	pid_t stray;
-	int i;
 
 	(void)state;
 	stray = (pid_t)as_task(child, entry_clone, &odd);
 	exit_task(grandchild, 3);
 	assert_int_equal(migrate_task_to(init, machine_nr_cpus(fixture_machine()) - 1), 0);
 	waiter = fiber_spawn(0, "waiter", wait_any, init);
-	for (i = 0; i < 50; i++)
+	while (!somebody_waits(&init->signal->wait_chldexit))
 		fiber_yield();
 	child->exit_signal = 0;		/* its own death is nothing init waits for */
 	exit_task(child, 1);
@@ -433,6 +444,99 @@ static void process_left_alive_is_reported_and_shutdown_survives(void **state)
 	assert_null(strstr(v.reason, "room.c"));
 }
 
+GUEST_CALL(prctl_, sys_prctl((int)a[0], a[1], 0, 0, 0))
+
+static void exit_group_ends_every_thread(void **state)
+{
+	struct task_struct *init = start_init(), *task = fork_flags(init, 0);
+	struct task_struct *thread[3];
+	int i;
+
+	(void)state;
+	for (i = 0; i < 3; i++)
+		thread[i] = new_thread(task);
+	exit_task(thread[1], 6);
+	assert_true(task_is_dead(task));
+	assert_int_equal(task->exit_state, EXIT_ZOMBIE);
+	for (i = 0; i < 3; i++) {
+		assert_true(task_is_dead(thread[i]));
+		assert_int_equal(thread[i]->exit_state, EXIT_DEAD);
+		assert_int_equal(thread[i]->exit_code, 6 << 8);
+		put_task_struct(thread[i]);
+	}
+	assert_int_equal(reap(init, task), 6 << 8);
+	end_init(init);
+}
+
+/* The children of a thread go to another one of its process; later to the reaper. */
+static void orphans_go_to_a_thread_a_subreaper_or_init(void **state)
+{
+	struct task_struct *init = start_init(), *top = fork_flags(init, 0);
+	struct task_struct *middle = fork_flags(top, 0), *thread = new_thread(middle);
+	struct task_struct *orphan = fork_flags(thread, 0);
+
+	(void)state;
+	exit_thread(thread, 0);
+	put_task_struct(thread);
+	assert_ptr_equal(orphan->real_parent, middle);
+	assert_int_equal(as_guest(top, prctl_, PR_SET_CHILD_SUBREAPER, 1), 0);
+	exit_task(middle, 0);
+	assert_ptr_equal(orphan->real_parent, top);
+	reap(top, middle);
+	middle = fork_flags(top, 0);
+	assert_int_equal(as_guest(top, prctl_, PR_SET_CHILD_SUBREAPER, 0), 0);
+	thread = fork_flags(middle, 0);
+	exit_task(middle, 0);
+	reap(top, middle);
+	assert_ptr_equal(thread->real_parent, init);
+	exit_task(top, 0);
+	reap(init, top);
+	exit_task(thread, 0);
+	reap(init, thread);
+	exit_task(orphan, 0);
+	reap(init, orphan);
+	end_init(init);
+}
+
+static void a_parents_death_signal_is_sent(void **state)
+{
+	struct task_struct *init = start_init(), *parent = fork_flags(init, 0);
+	struct task_struct *child = fork_flags(parent, 0), *other = fork_flags(parent, 0);
+
+	(void)state;
+	assert_int_equal(as_guest(child, prctl_, PR_SET_PDEATHSIG, SIGHUP), 0);
+	exit_task(parent, 0);
+	assert_true(task_is_dead(child));
+	assert_false(task_is_dead(other));
+	reap(init, parent);
+	assert_int_equal(reap(init, child), SIGHUP);
+	exit_task(other, 0);
+	reap(init, other);
+	end_init(init);
+}
+
+/* Another exit signal than SIGCHLD does to the parent what it does; after an execve it is SIGCHLD. */
+static void the_exit_signal_reaches_the_parent(void **state)
+{
+	struct kernel_clone_args args = { .exit_signal = SIGTERM };
+	struct task_struct *init = start_init(), *parent = fork_flags(init, 0);
+	struct task_struct *child = clone_args(parent, &args), *late = clone_args(parent, &args);
+
+	(void)state;
+	parent->self_exec_id++;
+	exit_task(late, 0);
+	assert_false(task_is_dead(parent));
+	parent->self_exec_id--;
+	exit_task(child, 0);
+	assert_true(task_is_dead(parent));
+	put_task_struct(child);
+	put_task_struct(late);
+	assert_int_equal(reap(init, parent), SIGTERM);
+	while (wait_for(init, -1, WNOHANG | __WALL, NULL) > 0)
+		;
+	end_init(init);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -450,6 +554,10 @@ int main(void)
 		cmocka_unit_test(bug_while_exiting_leaves_the_task_and_the_machine_goes_on),
 		cmocka_unit_test(forgotten_reference_turns_the_fixture_red),
 		cmocka_unit_test(process_left_alive_is_reported_and_shutdown_survives),
+		KARC_TESTS(exit_group_ends_every_thread),
+		KARC_TESTS(orphans_go_to_a_thread_a_subreaper_or_init),
+		KARC_TESTS(a_parents_death_signal_is_sent),
+		KARC_TESTS(the_exit_signal_reaches_the_parent),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

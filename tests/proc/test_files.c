@@ -172,7 +172,7 @@ static void tables_are_shared_between_cpus(void **state)
 {
 	struct race r = { .files = files_alloc(), .file = some_file() };
 	unsigned int nr = 2 * machine_nr_cpus(fixture_machine()), i;
-	struct fiber *fibers[8];
+	struct fiber *fibers[2 * MACHINE_MAX_CPUS];
 
 	(void)state;
 	for (i = 0; i < nr; i++)

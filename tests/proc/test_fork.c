@@ -12,6 +12,7 @@
 #include <karc/mm/space/mm.h>
 #include <karc/mm/space/overcommit.h>
 #include <karc/proc/files.h>
+#include <karc/proc/signal.h>
 #include <karc/proc/sched.h>
 #include <karc/refcount/ledger.h>
 #include <stdio.h>
@@ -90,7 +91,7 @@ static long clone_flags(struct task_struct *task, u64 flags)
 
 static void flags_that_make_no_sense_are_refused(void **state)
 {
-	struct kernel_clone_args odd_signal = { .exit_signal = 65 };
+	struct kernel_clone_args odd_signal = { .exit_signal = 256 };
 	struct task_struct *init = start_init();
 
 	(void)state;
@@ -113,10 +114,10 @@ static void flags_that_are_not_built_say_so(void **state)
 	struct task_struct *init = start_init();
 
 	(void)state;
-	assert_int_equal(clone_flags(init, CLONE_THREAD | CLONE_SIGHAND | CLONE_VM), -ENOSYS);
+	assert_int_equal(clone_flags(init, CLONE_INTO_CGROUP), -ENOSYS);
 	assert_int_equal(clone_flags(init, CLONE_NEWPID), -ENOSYS);
 	assert_int_equal(clone_flags(init, CLONE_NEWNS), -ENOSYS);
-	assert_int_equal(clone_flags(init, CLONE_PIDFD), -ENOSYS);
+	assert_int_equal(clone_flags(init, CLONE_NEWNET | CLONE_VM), -ENOSYS);
 	assert_int_equal(clone_flags(init, 1ULL << 63), -ENOSYS);
 	assert_int_equal(machine_nr_tasks(fixture_machine()), 1);
 	end_init(init);
@@ -205,29 +206,173 @@ static void wanted_pid_is_given_once(void **state)
 	end_init(init);
 }
 
+static void a_thread_is_part_of_its_process(void **state)
+{
+	struct task_struct *init = start_init(), *task = fork_flags(init, 0);
+	struct task_struct *a = new_thread(task), *b = new_thread(a);
+
+	(void)state;
+	assert_int_equal(a->tgid, task->pid);
+	assert_ptr_equal(b->group_leader, task);
+	assert_ptr_equal(b->real_parent, init);
+	assert_ptr_equal(a->signal, task->signal);
+	assert_ptr_equal(a->sighand, task->sighand);
+	assert_ptr_equal(a->mm, task->mm);
+	assert_ptr_equal(a->files, task->files);
+	assert_ptr_equal(a->fs, task->fs);
+	assert_int_equal(a->exit_signal, -1);
+	assert_false(thread_group_leader(a));
+	assert_int_equal(task->signal->nr_threads, 3);
+	assert_int_equal(mm_users(task->mm), 3);
+	assert_int_equal(machine_nr_tasks(fixture_machine()), 4);
+	exit_thread(a, 9);
+	assert_int_equal(a->exit_state, EXIT_DEAD);	/* nobody reaps a thread */
+	assert_int_equal(task->signal->nr_threads, 2);
+	assert_null(find_get_task_by_vpid(a->pid));
+	put_task_struct(a);
+	exit_task(b, 1);
+	put_task_struct(b);
+	assert_int_equal(reap(init, task), 1 << 8);
+	end_init(init);
+}
+
+GUEST_CALL(vfork_, sys_vfork())
+
+struct vforker {
+	struct task_struct *task;
+	long pid;
+	bool back;
+};
+
+static long run_vforker(void *arg)
+{
+	struct vforker *v = arg;
+	struct machine_result r = task_call(v->task, vfork_, NULL);
+
+	v->pid = r.value;
+	smp_store_release(&v->back, true);
+	return 0;
+}
+
+static struct task_struct *first_child(struct task_struct *task)
+{
+	struct task_struct *child = NULL;
+	pid_t pid;
+
+	for (pid = 1; pid < 100 && !child; pid++) {
+		child = find_get_task_by_vpid(pid);
+		if (!child || child->real_parent == task)
+			continue;
+		put_task_struct(child);
+		child = NULL;
+	}
+	return child;
+}
+
+static void vfork_returns_when_the_child_is_done(void **state)
+{
+	unsigned int cpu = machine_nr_cpus(fixture_machine()) - 1;
+	struct task_struct *init = start_init(), *task = fork_flags(init, 0), *child;
+	struct vforker v = { .task = task };
+	struct fiber *fiber;
+	int round;
+
+	(void)state;
+	for (round = 0; round < 2; round++) {
+		v.back = false;
+		migrate_task_to(task, cpu);
+		fiber = fiber_spawn(0, "vfork", run_vforker, &v);
+		while (!(child = first_child(task)))
+			fiber_yield();
+		assert_ptr_equal(child->mm, task->mm);
+		assert_true(vfork_pending(child));
+		assert_false(smp_load_acquire(&v.back));
+		if (!round) {
+			exit_task(child, 0);
+		} else {		/* the kill ends the wait, and the child goes on */
+			assert_int_equal(kill_task(task, SIGKILL), 0);
+		}
+		join_all(&fiber, 1);
+		if (round) {
+			assert_true(vfork_pending(child));
+			exit_task(child, 0);
+			assert_int_equal(reap(init, child), 0);
+			continue;
+		}
+		assert_int_equal(v.pid, child->pid);
+		assert_false(vfork_pending(child));
+		reap(task, child);
+	}
+	reap(init, task);
+	end_init(init);
+}
+
+GUEST_CALL(unshare_, ksys_unshare(a[0]))
+
+static void unshare_takes_apart_what_it_can(void **state)
+{
+	struct task_struct *init = start_init(), *task = fork_flags(init, 0), *thread;
+
+	(void)state;
+	assert_int_equal(as_guest(task, unshare_, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND), 0);
+	thread = new_thread(task);
+	assert_int_equal(as_guest(task, unshare_, CLONE_THREAD), -EINVAL);
+	assert_int_equal(as_guest(task, unshare_, CLONE_SIGHAND), -EINVAL);
+	assert_int_equal(as_guest(task, unshare_, CLONE_VM), -EINVAL);
+	assert_int_equal(as_guest(task, unshare_, CLONE_PARENT), -EINVAL);
+	assert_int_equal(as_guest(task, unshare_, CLONE_NEWNS), -ENOSYS);
+	assert_int_equal(as_guest(task, unshare_, CLONE_SYSVSEM), 0);
+	assert_int_equal(as_guest(thread, unshare_, CLONE_FILES), 0);
+	assert_ptr_not_equal(thread->files, task->files);
+	assert_ptr_equal(thread->fs, task->fs);
+	exit_task(thread, 0);
+	put_task_struct(thread);
+	reap(init, task);
+	end_init(init);
+}
+
+static void unbuilt_flags_have_names(void **state)
+{
+	(void)state;
+	assert_string_equal(clone_flag_unbuilt(CLONE_VM | CLONE_NEWUSER), "CLONE_NEWUSER");
+	assert_string_equal(clone_flag_unbuilt(CLONE_NEWTIME), "CLONE_NEWTIME");
+	assert_null(clone_flag_unbuilt(CLONE_PTHREAD | CLONE_PIDFD));
+}
+
 struct nth {
 	struct task_struct *init;
-	pid_t child;
+	u64 flags;
+	unsigned long user;		/* where numbers are written */
+	struct task_struct *child;
 };
 
 static long nth_fork(void *arg)
 {
 	struct nth *n = arg;
-	struct kernel_clone_args args = { .exit_signal = SIGCHLD };
-	long pid = as_task(n->init, entry_clone, &args);
+	struct guest_clone g = { .args = {
+		.flags = n->flags, .exit_signal = SIGCHLD, .pidfd = (int __user *)n->user,
+		.parent_tid = (int __user *)(n->user + 4), .child_tid = (int __user *)(n->user + 8),
+	} };
+	long err = as_task(n->init, entry_copy, &g);
 
-	n->child = (pid_t)pid;
-	return pid > 0 ? 0 : pid;
+	n->child = err ? NULL : g.child;
+	return err;
 }
 
 static void nth_undo(void *arg)
 {
 	struct nth *n = arg;
-	struct task_struct *child = find_get_task_by_vpid(n->child);
+	pid_t pid = n->child->pid;
 
-	exit_task(child, 0);
-	put_task_struct(child);
-	assert_int_equal(wait_for(n->init, n->child, 0, NULL), n->child);
+	if (n->flags & CLONE_THREAD)
+		exit_thread(n->child, 0);
+	else
+		exit_task(n->child, 0);
+	put_task_struct(n->child);
+	if (!(n->flags & CLONE_THREAD))
+		assert_int_equal(wait_for(n->init, pid, 0, NULL), pid);
+	if (n->flags & CLONE_PIDFD)
+		assert_int_equal(close_fd_of(n->init->files, 0), 0);
 }
 
 static void nth_snapshot(void *arg, u64 values[FIXTURE_SNAPSHOT_MAX])
@@ -258,6 +403,35 @@ static void failed_fork_leaves_no_trace(void **state)
 				     .snapshot = nth_snapshot, .arg = &n) >= 6);
 	for (i = 0; i < 8; i++)
 		assert_int_equal(read_byte(n.init, addr + i * PAGE_SIZE), i);
+	end_init(n.init);
+}
+
+/* Every mixture of what can be shared and asked for. */
+static void failed_clone_leaves_no_trace_whatever_its_flags(void **state)
+{
+	static const u64 bits[] = { CLONE_FS, CLONE_FILES, CLONE_VM, CLONE_SIGHAND, CLONE_THREAD,
+				    CLONE_PIDFD, CLONE_VFORK | CLONE_CHILD_CLEARTID |
+				    CLONE_CHILD_SETTID | CLONE_PARENT_SETTID | CLONE_SETTLS };
+	struct nth n = { .init = start_init() };
+	unsigned int mix, i;
+	long refused = 0;
+
+	(void)state;
+	n.user = map_anon(n.init, PAGE_SIZE);
+	write_byte(n.init, n.user, 1);
+	for (mix = 0; mix < 1u << ARRAY_SIZE(bits); mix++) {
+		for (n.flags = 0, i = 0; i < ARRAY_SIZE(bits); i++)
+			n.flags |= mix >> i & 1 ? bits[i] : 0;
+		if (nth_fork(&n) == -EINVAL) {
+			refused++;
+			continue;
+		}
+		nth_undo(&n);
+		assert_true(fixture_fail_nth(.body = nth_fork, .undo = nth_undo,
+					     .snapshot = nth_snapshot, .arg = &n) >= 2);
+	}
+	/* of thread, handlers, memory: 4 of 8 make sense; and no pidfd for a thread */
+	assert_int_equal(refused, 128 - 16 * 4 + 8);
 	end_init(n.init);
 }
 
@@ -392,6 +566,11 @@ int main(void)
 		KARC_TESTS(child_inherits_name_and_cpu),
 		KARC_TESTS(wanted_pid_is_given_once),
 		KARC_TESTS(failed_fork_leaves_no_trace),
+		KARC_TESTS(failed_clone_leaves_no_trace_whatever_its_flags),
+		KARC_TESTS(a_thread_is_part_of_its_process),
+		KARC_TESTS(vfork_returns_when_the_child_is_done),
+		KARC_TESTS(unshare_takes_apart_what_it_can),
+		cmocka_unit_test(unbuilt_flags_have_names),
 		KARC_TESTS(three_generations_write),
 		karc_unit_test_config(fork_with_most_of_memory_touched, 1, &small),
 		karc_unit_test_config(fork_with_most_of_memory_touched, 4, &small),

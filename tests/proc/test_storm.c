@@ -3,11 +3,11 @@
  * test_storm.c - thousands of random lives on all CPUs leave nothing behind
  *
  * Method: drivers, two on each CPU, each with a seeded generator and a family of processes of its
- * own that fork, share, map, touch, execute, move, borrow, wait, fault and exit at random, while
- * the machine switches between all of them. Private memory is compared with what was last written
- * there. In the end every family is ended, init reaps what it inherited, and the fixture asks what
- * is left. A second kind of storm fails random allocations all the way. The seed is printed;
- * KARC_TEST_SEED=n replays machine and storm.
+ * own, threads among them, that fork, share, map, touch, execute, move, borrow, wait, kill, fault
+ * and exit at random, while the machine switches between all of them. Private memory is compared
+ * with what was last written there. In the end every family is ended, init reaps what it inherited,
+ * and the fixture asks what is left. A second kind of storm fails random allocations all the way.
+ * The seed is printed; KARC_TEST_SEED=n replays machine and storm.
  */
 #include "guests.h"
 #include <karc/base/compiler.h>
@@ -20,6 +20,9 @@
 #include <karc/mm/space/mm.h>
 #include <karc/proc/exec.h>
 #include <karc/proc/files.h>
+#include <karc/proc/group.h>
+#include <karc/proc/signal.h>
+#include <sys/prctl.h>
 
 #define NR_DRIVERS	8
 #define FAMILY		8
@@ -191,48 +194,45 @@ static long in_exit(void *arg)
 	do_group_exit((int)rnd_below(&d->rnd, 256) << 8);
 }
 
+/* This thread only. */
+static long in_exit_thread(void *arg)
+{
+	struct driver *d = arg;
+
+	do_exit((int)rnd_below(&d->rnd, 256) << 8);
+}
+
+/* One of the family, perhaps itself; those that are dead already do not mind. */
+static long in_kill(void *arg)
+{
+	static const int signals[] = { 0, SIGCHLD, SIGTERM, SIGKILL };
+	struct driver *d = arg;
+	struct soul *victim = &d->family[rnd_below(&d->rnd, FAMILY)];
+	int signo = signals[rnd_below(&d->rnd, ARRAY_SIZE(signals))];
+	int err = victim->task ? kill_task(victim->task, signo) : 0;
+
+	return err == -ESRCH ? 0 : err;
+}
+
+static long in_group(void *arg)
+{
+	struct driver *d = arg;
+
+	if (rnd_chance(&d->rnd, 1, 2))
+		ksys_setsid();
+	else
+		ksys_setpgid(0, 0);
+	return ksys_setpgid(0, 0) == -EINVAL;
+}
+
+static long in_setting(void *arg)
+{
+	(void)arg;
+	sys_prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	return sys_prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+}
+
 /* ---- one step ---- */
-
-/* The child knows what its parent knew; with a common space both may write there. */
-static void step_fork(struct driver *d)
-{
-	static const u64 flags[] = { 0, 0, 0, CLONE_VM, CLONE_FILES, CLONE_PARENT };
-	struct kernel_clone_args args = {
-		.flags = flags[rnd_below(&d->rnd, ARRAY_SIZE(flags))],
-		.exit_signal = rnd_chance(&d->rnd, 1, 8) ? 0 : SIGCHLD,
-	};
-	struct soul *child = free_slot(d), *parent = d->now;
-	long pid;
-
-	if (!child)
-		return;
-	pid = as_task(parent->task, entry_clone, &args);
-	if (no_memory(d, pid))
-		return;
-	assert_true(pid > 0);
-	*child = *parent;
-	child->task = find_get_task_by_vpid((pid_t)pid);
-	assert_non_null(child->task);
-	if (args.flags & CLONE_VM)
-		child->shared = parent->shared = true;
-	migrate_task_to(child->task, rnd_below(&d->rnd, machine_nr_cpus(fixture_machine())));
-}
-
-/* Somebody from outside looks at the space for a while, on either of its two counts. */
-static void step_borrow(struct driver *d)
-{
-	struct mm_struct *mm = d->now->task->mm;
-
-	if (rnd_chance(&d->rnd, 1, 2)) {
-		mmget(mm);
-		fiber_yield();
-		mmput(mm);
-	} else {
-		mmgrab(mm);
-		fiber_yield();
-		mmdrop(mm);
-	}
-}
 
 static void bury(struct soul *soul)
 {
@@ -241,11 +241,58 @@ static void bury(struct soul *soul)
 	soul->task = NULL;
 }
 
+/* The child knows what its parent knew; with a common space both may write there. */
+static void step_fork(struct driver *d)
+{
+	static const u64 flags[] = { 0, 0, 0, CLONE_VM, CLONE_FILES, CLONE_PARENT, CLONE_PTHREAD,
+				     CLONE_PTHREAD, CLONE_VM | CLONE_SIGHAND, CLONE_FS };
+	struct guest_clone g = { .args = {
+		.flags = flags[rnd_below(&d->rnd, ARRAY_SIZE(flags))],
+		.exit_signal = rnd_chance(&d->rnd, 1, 8) ? 0 : SIGCHLD,
+	} };
+	struct soul *child = free_slot(d), *parent = d->now;
+	struct machine_result r;
+
+	if (!child)
+		return;
+	r = task_call(parent->task, entry_copy, &g);
+	if (g.child && !IS_ERR(g.child)) {	/* also if it was killed on its way back */
+		*child = *parent;
+		child->task = g.child;
+		if (g.args.flags & CLONE_VM)
+			child->shared = parent->shared = true;
+		migrate_task_to(child->task,
+				rnd_below(&d->rnd, machine_nr_cpus(fixture_machine())));
+	}
+	if (r.end == MACHINE_EXITED)
+		bury(parent);
+	else if (!no_memory(d, r.value))
+		assert_int_equal(r.value, 0);
+}
+
+/* Somebody from outside looks at the space for a while, on either of its two counts. */
+static void step_borrow(struct driver *d)
+{
+	struct mm_struct *mm = get_task_mm(d->now->task);
+
+	if (!mm)
+		return;			/* it was killed */
+	if (rnd_chance(&d->rnd, 1, 2)) {
+		fiber_yield();
+		mmput(mm);
+	} else {
+		mmgrab(mm);
+		mmput(mm);
+		fiber_yield();
+		mmdrop(mm);
+	}
+}
+
 static void step_call(struct driver *d)
 {
 	static long (*const calls[])(void *arg) = {
 		in_map, in_map, in_map, in_rewrite, in_rewrite, in_cut, in_move, in_files, in_exec,
-		in_wait, in_wait, in_fault, in_exit,
+		in_wait, in_wait, in_fault, in_exit, in_exit_thread, in_kill, in_group, in_setting,
 	};
 	struct machine_result r;
 
@@ -302,7 +349,7 @@ static long drive(void *arg)
 		d->now = &d->family[i];
 		if (!d->now->task)
 			continue;
-		as_task(d->now->task, in_exit, d);
+		task_call(d->now->task, in_exit, d);
 		bury(d->now);
 	}
 	return 0;

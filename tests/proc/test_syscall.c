@@ -24,13 +24,6 @@ static long mmap_unaligned(void *arg)
 	return sys_mmap(0, PAGE_SIZE, PROT_READ, MAP_PRIVATE, 9, 1);
 }
 
-static long not_built(void *arg)
-{
-	(void)arg;
-	assert_int_equal(sys_madvise(0, 0, 0), -ENOSYS);
-	return sys_mremap(0, 0, 0, 0, 0);
-}
-
 static long getpid_entry(void *arg)
 {
 	(void)arg;
@@ -44,7 +37,6 @@ static void results_are_linux_errnos(void **state)
 	(void)state;
 	assert_int_equal(as_task(init, mmap_without_file, NULL), -EBADF);
 	assert_int_equal(as_task(init, mmap_unaligned, NULL), -EINVAL);
-	assert_int_equal(as_task(init, not_built, NULL), -ENOSYS);
 	assert_int_equal(as_task(init, getpid_entry, NULL), init->pid);
 	end_init(init);
 }

@@ -6,6 +6,7 @@
  * check must report.
  */
 #include "guests.h"
+#include <karc/proc/signal.h>
 #include <karc/mm/space/mm.h>
 #include <string.h>
 
@@ -94,7 +95,7 @@ static void body_calls_a_busy_task(void)
 	struct machine_result r = task_call(init, call_again, init);
 
 	assert_int_equal(r.end, MACHINE_BUG);
-	assert_non_null(strstr(r.message, "task->fiber"));
+	assert_non_null(strstr(r.message, "TASK_IN_CALL"));
 	assert_int_equal(init->exit_state, EXIT_DEAD);
 	put_task_struct(init);
 }
@@ -149,17 +150,29 @@ static void corrupted_trees_are_found(void **state)
 	(void)state;
 	assert_int_equal(violations(""), 0);
 	pid->task = NULL;
+	pid->nr_uses--;
 	assert_int_equal(violations("I1: task"), 1);
+	pid->nr_uses++;
+	assert_int_equal(violations("I4: pid"), 1 + 1);
 	pid->task = init;
 	child->real_parent = child;
 	assert_int_equal(violations("I2: task"), 1);
 	child->real_parent = init;
+	child->signal->leader_task = init;
+	assert_int_equal(violations("I1: "), 1);
+	child->signal->leader_task = child;
 	child->exit_state = EXIT_ZOMBIE;
 	assert_int_equal(violations("I3: zombie"), 1);
 	child->exit_state = 0;
 	list_del_init(&child->tasks);
 	assert_int_equal(violations("I4: "), 1);
 	list_add_tail(&child->tasks, &init->tasks);
+	child->tgid = 1;
+	assert_int_equal(violations("I5: thread"), 1);
+	child->tgid = child->pid;
+	child->signal->nr_threads++;
+	assert_int_equal(violations("I5: "), 1);
+	child->signal->nr_threads--;
 	assert_int_equal(violations(""), 0);
 	exit_task(child, 0);
 	reap(init, child);

@@ -47,10 +47,11 @@ struct kobject {
 		struct arc arc;
 		struct kref kref;
 	};
-	unsigned int state_initialized:1;
-	unsigned int state_in_sysfs:1;
-	unsigned int state_add_uevent_sent:1;
-	unsigned int state_remove_uevent_sent:1;
+	/* bytes and not bits: who adds an object writes one while others read the first */
+	bool state_initialized;
+	bool state_in_sysfs;
+	bool state_add_uevent_sent;
+	bool state_remove_uevent_sent;
 	unsigned int uevent_suppress:1;
 };
 

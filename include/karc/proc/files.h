@@ -37,7 +37,8 @@ bool files_shared(const struct files_struct *files);
  * fd_alloc_install - the lowest free number >= @start for @file
  *
  * Takes:   @file, on failure too.
- * Context: may sleep. Errors: -EMFILE, -ENOMEM.
+ * Context: may sleep. Errors: -EMFILE (the table is full, or current's RLIMIT_NOFILE says so),
+ *          -ENOMEM.
  */
 int fd_alloc_install(struct files_struct *files, unsigned int start,
 		     KARC_TAKES struct file *file, bool cloexec);

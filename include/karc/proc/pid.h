@@ -4,12 +4,13 @@
  *
  * A struct pid outlives its task as long as somebody holds it; the table that finds it by number
  * owns nothing, so lookups take a reference with arc_tryget under the table's lock. The number is
- * free again when the task has been reaped.
+ * free again when the task has been reaped and no process group or session has it as its name.
  */
 #ifndef KARC_PROC_PID_H
 #define KARC_PROC_PID_H
 
 #include <karc/base/contract.h>
+#include <karc/base/list.h>
 #include <karc/base/site.h>
 #include <karc/refcount/arc.h>
 #include <sys/types.h>
@@ -19,10 +20,21 @@ struct task_struct;
 #define PID_MAX_DEFAULT	32768		/* numbers given out by themselves are below */
 #define PID_MAX_LIMIT	(4 << 20)	/* numbers asked for are below */
 
+/* What a number can stand for. */
+enum pid_type {
+	PIDTYPE_PID,		/* one task */
+	PIDTYPE_TGID,		/* a process: the leader of a thread group */
+	PIDTYPE_PGID,		/* a process group */
+	PIDTYPE_SID,		/* a session */
+	PIDTYPE_MAX
+};
+
 struct pid {
 	struct arc arc;
 	pid_t nr;
+	unsigned int nr_uses;		/* task, and members of groups and session; pids lock */
 	struct task_struct *task;	/* borrowed; NULL after the task was released; pids lock */
+	struct list_head groups[2];	/* signal_structs of PGID, of SID; tasklist lock */
 };
 
 /**

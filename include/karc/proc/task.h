@@ -11,6 +11,9 @@
  * release_task(); one stands for "may be on a CPU" and is put after the last switch away from it
  * (finish_task_switch()). A child holds its real_parent; the parent's list of children holds
  * nothing.
+ *
+ * The threads of a process share one signal_struct and one sighand_struct (signal.h), and its
+ * list of threads; group_leader is the thread whose pid is the process's.
  */
 #ifndef KARC_PROC_TASK_H
 #define KARC_PROC_TASK_H
@@ -19,13 +22,17 @@
 #include <karc/base/list.h>
 #include <karc/base/site.h>
 #include <karc/hw/fiber.h>
+#include <karc/hw/spinlock.h>
 #include <karc/hw/wait.h>
 #include <karc/mm/mm_types.h>
 #include <karc/proc/pid.h>
 #include <karc/refcount/arc.h>
 #include <sys/types.h>
 
+struct completion;
 struct files_struct;
+struct fs_struct;
+struct sighand_struct;
 struct signal_struct;
 
 #define TASK_COMM_LEN	16
@@ -42,8 +49,10 @@ struct signal_struct;
 /* task->flags */
 #define PF_IDLE		0x00000002
 #define PF_EXITING	0x00000004
+#define PF_FORKNOEXEC	0x00000040	/* forked, and has not called execve yet */
 #define PF_SIGNALED	0x00000400
 #define PF_KTHREAD	0x00200000
+#define PF_DOOMED	0x08000000	/* somebody else runs its end, see signal.c */
 
 struct task_struct {
 	struct arc arc;
@@ -55,24 +64,51 @@ struct task_struct {
 	pid_t pid;
 	pid_t tgid;
 	struct pid *thread_pid;		/* owned until release_task() */
-	struct mm_struct *mm;		/* one mm_users reference, or NULL */
+	struct mm_struct *mm;		/* one mm_users reference, or NULL; task_lock() */
 	struct mm_struct *active_mm;	/* == mm, or lazily borrowed: one mm_count reference */
-	struct files_struct *files;	/* owned */
+	struct files_struct *files;	/* owned; alloc_lock for others */
+	struct fs_struct *fs;		/* owned; alloc_lock for others */
 	struct signal_struct *signal;	/* owned, shared by the thread group */
+	struct sighand_struct *sighand;	/* owned, shared by it at least; tasklist and own lock */
 	struct task_struct *real_parent;	/* owned; tasklist lock */
 	struct task_struct *group_leader;	/* borrowed: leader is released last */
 	struct list_head children;	/* tasklist lock; holds nothing */
-	struct list_head sibling;
-	struct list_head tasks;		/* every process of the machine; tasklist lock */
-	struct fiber *fiber;		/* from task_call() to its end, the last switch included */
+	struct list_head sibling;	/* leaders only */
+	struct list_head tasks;		/* leaders: every process of the machine; tasklist lock */
+	struct list_head thread_node;	/* signal->threads; tasklist lock and siglock */
+	struct fiber *fiber;		/* while in the kernel; wake_lock for others */
+	unsigned int in_call;		/* enum task_where, atomic: who may run it */
 	unsigned int cpu;		/* where its calls run; migrate_task_to() */
 	bool on_cpu;			/* it is the current task of a CPU */
-	char comm[TASK_COMM_LEN];
+	bool no_new_privs;
+	bool vfork_pending;		/* vfork child that has its parent's memory; alloc_lock */
+	char comm[TASK_COMM_LEN];	/* alloc_lock for others */
+	spinlock_t alloc_lock;		/* task_lock(): mm, files, fs, comm, vfork_* */
+	spinlock_t wake_lock;		/* fiber, against those who wake it */
+	u64 pending;			/* signals sent to this thread, bit signo - 1; siglock */
+	struct list_head doomed_node;	/* waits for somebody to run its end; doomed_lock */
+	struct completion *vfork_done;	/* the parent of a vfork waits on it; alloc_lock */
+	int __user *set_child_tid;	/* CLONE_CHILD_SETTID, until its first run */
+	int __user *clear_child_tid;	/* CLONE_CHILD_CLEARTID, set_tid_address() */
+	unsigned int personality;
+	int pdeath_signal;		/* PR_SET_PDEATHSIG; tasklist lock */
+	u32 parent_exec_id, self_exec_id;	/* an exec in between turns exit_signal to SIGCHLD */
+	struct {
+		unsigned long fsbase, gsbase;	/* arch_prctl(), CLONE_SETTLS */
+		unsigned long stack;		/* top of the stack given to clone, or 0 */
+	} thread;
 	struct {			/* the fatal fault that ended it, for reports */
 		int signo, code;
 		unsigned long addr;
 	} fault;
 	void *user;			/* for the harness that drives it */
+};
+
+/* task->in_call: exactly one party runs a task's code, and this word says who. */
+enum task_where {
+	TASK_IN_USER,		/* nobody: between two calls */
+	TASK_IN_CALL,		/* a task_call() */
+	TASK_IN_DEATH,		/* whoever killed it runs its end */
 };
 
 /* The running task; the CPU's idle task when no task is on it. Borrowed. */
@@ -95,13 +131,42 @@ KARC_RETAINS(task_struct);
 #define get_task_struct(ptr) ((struct task_struct *)KARC_RETAIN(task_struct, ptr))
 #endif
 
+/* Protects what others may look at: mm, files, fs, comm, vfork_done. Never across a sleep. */
+static inline void task_lock(struct task_struct *task)
+{
+	spin_lock(&task->alloc_lock);
+}
+
+static inline void task_unlock(struct task_struct *task)
+{
+	spin_unlock(&task->alloc_lock);
+}
+
+static inline bool thread_group_leader(const struct task_struct *task)
+{
+	return READ_ONCE(task->exit_signal) >= 0;
+}
+
+static inline bool same_thread_group(const struct task_struct *a, const struct task_struct *b)
+{
+	return a->signal == b->signal;
+}
+
+/* No other thread is left. Context: tasklist lock, or the caller is the last one anyway. */
+bool thread_group_empty(const struct task_struct *task);
+
+/* Its address space, with one user more, or NULL (kernel task, or past exit_mm). Context: any. */
+KARC_MUST_CHECK KARC_GIVES struct mm_struct *get_task_mm(struct task_struct *task);
+
 /**
  * task_call - run fn(arg) as @task in kernel mode on its CPU, to its end
  * @task: borrowed; alive, and not inside another call (both a BUG)
  *
  * A call that ends in do_exit() comes back as MACHINE_EXITED with the exit code. One that ends in a
  * BUG or Oops comes back as that; the task has then been killed as in Linux, by SIGSEGV after a BUG
- * and by SIGKILL after an Oops, and its parent told.
+ * and by SIGKILL after an Oops, and its parent told. A task that another one has killed is no BUG:
+ * its call comes back as MACHINE_EXITED with its exit code, after its end; @fn did not run. A kill
+ * that arrives during the call ends the task when @fn returns, or its sleep if it may be killed.
  * Context: host fiber, or another task; may sleep.
  * Errors:  .value -ENOMEM: no host memory for a stack; @fn did not run.
  */
@@ -117,6 +182,15 @@ struct machine_result task_call(struct task_struct *task, long (*fn)(void *arg),
 KARC_MUST_CHECK KARC_GIVES struct task_struct *task_create_init_site(const char *comm,
 								      const struct site *site);
 #define task_create_init(comm) task_create_init_site(comm, SITE())
+
+/*
+ * Is it past its end? False for a zombie leader whose other threads go on. A dead task's exit_code
+ * is final. Context: any.
+ */
+static inline bool task_is_dead(const struct task_struct *task)
+{
+	return smp_load_acquire(&task->state) == TASK_DEAD;
+}
 
 /* The task with this pid. Gives a reference, or NULL. Context: any. */
 KARC_MUST_CHECK KARC_GIVES struct task_struct *find_get_task_by_vpid(pid_t nr);
