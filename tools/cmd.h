@@ -2,8 +2,8 @@
 /*
  * cmd.h - the verbs of the karc program
  *
- * Each gets its arguments from its own name on and returns the exit status: 0 clean, 1 findings,
- * 2 usage or bad input.
+ * Each gets its arguments, its full name ("karc run") as the first, and returns the exit status: 0
+ * clean, 1 findings, 2 usage or bad input; record's is that of the program it recorded.
  */
 #ifndef KARC_TOOLS_CMD_H
 #define KARC_TOOLS_CMD_H

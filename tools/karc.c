@@ -11,12 +11,15 @@
 
 static const struct verb {
 	const char *name;
+	char *full_name;		/* its argv[0], with which getopt_long() begins messages */
 	int (*run)(int argc, char **argv);
 	const char *what;
 } verbs[] = {
-	{ "run", cmd_run, "a built-in scenario: exit, segv, kobject, cow, leak" },
-	{ "record", cmd_record, "the memory life of a real program into a file" },
-	{ "replay", cmd_replay, "that life again on a simulated machine, compared call by call" },
+	{ "run", "karc run", cmd_run, "play a small story on a simulated machine, step by step" },
+	{ "record", "karc record", cmd_record,
+	  "write the memory life of a real program to a file" },
+	{ "replay", "karc replay", cmd_replay,
+	  "live that life again on a simulated machine, compared call by call" },
 };
 
 #define NR_VERBS	(sizeof(verbs) / sizeof(verbs[0]))
@@ -25,11 +28,13 @@ static void usage(FILE *out)
 {
 	size_t i;
 
-	fprintf(out, "usage: karc VERB [ARGUMENT...]\n\nverbs:\n");
+	fprintf(out, "usage: karc VERB [ARGUMENT...]\n"
+		"       karc VERB --help\n"
+		"       karc --version\n\n");
 	for (i = 0; i < NR_VERBS; i++)
 		fprintf(out, "  %-8s  %s\n", verbs[i].name, verbs[i].what);
-	fprintf(out,
-		"\nkarc VERB --help says more. Exit status: 0 clean, 1 findings, 2 usage or bad input.\n");
+	fprintf(out, "\nExit status: 0 clean, 1 findings (a leak, a difference), 2 wrong usage, bad\n"
+		"input, or it cannot be done here. karc record exits as the program it recorded.\n");
 }
 
 /* A closed standard stream would be the number of the next file, and get what we print. */
@@ -69,10 +74,13 @@ static int run_verb(int argc, char **argv)
 		printf("karc %s\n", karc_version());
 		return 0;
 	}
-	for (i = 0; i < NR_VERBS; i++)
-		if (!strcmp(argv[1], verbs[i].name))
-			return verbs[i].run(argc - 1, argv + 1);
-	fprintf(stderr, "karc: no verb '%s'\n\n", argv[1]);
+	for (i = 0; i < NR_VERBS; i++) {
+		if (strcmp(argv[1], verbs[i].name))
+			continue;
+		argv[1] = verbs[i].full_name;
+		return verbs[i].run(argc - 1, argv + 1);
+	}
+	fprintf(stderr, "karc: no %s '%s'\n\n", argv[1][0] == '-' ? "option" : "verb", argv[1]);
 	usage(stderr);
 	return 2;
 }

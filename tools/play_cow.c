@@ -9,6 +9,7 @@
 #include <karc/mm/phys/page.h>
 #include <karc/mm/space/fault.h>
 #include <karc/mm/space/mm.h>
+#include <karc/proc/sched.h>
 #include <sys/mman.h>
 
 struct look {
@@ -92,6 +93,8 @@ void play_cow(struct stage *s)
 	stage_expect(s, child != NULL, "fork gives pid %ld", pid);
 	if (child) {
 		set_task_comm(child, "child");
+		if (machine_nr_cpus(s->m) > 1)	/* each CPU with a TLB of its own */
+			stage_expect(s, !migrate_task_to(child, 1), "the child runs on CPU 1");
 		share_and_write(s, parent, child, (unsigned long)addr);
 		guest_exit(child, 0);
 		guest_wait(parent, child->pid, &status);

@@ -8,12 +8,12 @@
 
 static const struct scenario scenarios[] = {
 	{ "exit", "a process ends: every put of the teardown chain, counts before and after",
-	  false, play_exit },
-	{ "segv", "a wild pointer: what the kernel looks at, and its four answers", false,
-	  play_segv },
-	{ "kobject", "a tree of kobjects is put away in one cascade", false, play_kobject },
-	{ "cow", "two processes share a page until one of them writes", false, play_cow },
-	{ "leak", "somebody forgets one mmput: how the report names it", true, play_leak },
+	  false, play_exit, NULL },
+	{ "segv", "wild pointers: what the CPU and the kernel look at, and which signal it is", false,
+	  play_segv, segv_part_at },
+	{ "kobject", "a tree of kobjects is put away in one cascade", false, play_kobject, NULL },
+	{ "cow", "two processes share a page until one of them writes", false, play_cow, NULL },
+	{ "leak", "somebody forgets one mmput: how the report names it", true, play_leak, NULL },
 };
 
 #define NR_SCENARIOS	(sizeof(scenarios) / sizeof(scenarios[0]))
@@ -33,9 +33,20 @@ const struct scenario *scenario_find(const char *name)
 	return NULL;
 }
 
-static const char *colour(const struct stage *s, const char *code)
+bool scenario_has_part(const struct scenario *sc, const char *name)
 {
-	return s->colour ? code : "";
+	const char *part, *what;
+	unsigned int i;
+
+	for (i = 0; sc->part_at && (part = sc->part_at(i, &what)); i++)
+		if (!strcmp(part, name))
+			return true;
+	return false;
+}
+
+const char *stage_colour(const struct stage *s, const char *code)
+{
+	return s->opt->colour ? code : "";
 }
 
 void stage_head(struct stage *s, const char *fmt, ...)
@@ -43,9 +54,11 @@ void stage_head(struct stage *s, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	fprintf(s->out, "\n%s", colour(s, "\033[1m"));
+	flockfile(s->out);	/* steps of other CPUs come between lines, not inside */
+	fprintf(s->out, "\n%s", stage_colour(s, "\033[1m"));
 	vfprintf(s->out, fmt, args);
-	fprintf(s->out, "%s\n", colour(s, "\033[0m"));
+	fprintf(s->out, "%s\n", stage_colour(s, "\033[0m"));
+	funlockfile(s->out);
 	va_end(args);
 }
 
@@ -54,9 +67,11 @@ void stage_say(struct stage *s, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
+	flockfile(s->out);
 	fputs("  ", s->out);
 	vfprintf(s->out, fmt, args);
 	fputc('\n', s->out);
+	funlockfile(s->out);
 	va_end(args);
 }
 
@@ -65,10 +80,12 @@ void stage_expect(struct stage *s, bool ok, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	fprintf(s->out, "  %s%s%s ", colour(s, ok ? "\033[32m" : "\033[31m"),
-		ok ? "ok  " : "NOT ", colour(s, "\033[0m"));
+	flockfile(s->out);
+	fprintf(s->out, "  %s%s%s ", stage_colour(s, ok ? "\033[32m" : "\033[31m"),
+		ok ? "ok  " : "NOT ", stage_colour(s, "\033[0m"));
 	vfprintf(s->out, fmt, args);
 	fputc('\n', s->out);
+	funlockfile(s->out);
 	va_end(args);
 	if (!ok)
 		s->nr_wrong++;
@@ -76,17 +93,17 @@ void stage_expect(struct stage *s, bool ok, const char *fmt, ...)
 
 void stage_listen(struct stage *s, bool on)
 {
-	s->mute = !on;
+	__atomic_store_n(&s->mute, !on, __ATOMIC_RELAXED);
 }
 
 static void stage_step(void *arg, const char *fn, const char *text)
 {
 	struct stage *s = arg;
 
-	if (s->mute)
+	if (__atomic_load_n(&s->mute, __ATOMIC_RELAXED))
 		return;
-	fprintf(s->out, "    %s%-20s%s %s\n", colour(s, "\033[36m"), fn, colour(s, "\033[0m"),
-		text);
+	fprintf(s->out, "    %s%-20s%s %s\n", stage_colour(s, "\033[36m"), fn,
+		stage_colour(s, "\033[0m"), text);
 }
 
 static void note_left(void *arg, const struct machine_left *left)
@@ -115,8 +132,8 @@ static void print_left(const struct stage *s, bool objects, const char *title)
 		if (left->object != objects)
 			continue;
 		if (!shown++)
-			fprintf(s->out, "  %s%s%s\n", colour(s, "\033[31m"), title,
-				colour(s, "\033[0m"));
+			fprintf(s->out, "  %s%s%s\n", stage_colour(s, "\033[31m"), title,
+				stage_colour(s, "\033[0m"));
 		fprintf(s->out, "    %4lu %-18s %6llu bytes", left->count, left->kind,
 			(unsigned long long)left->bytes);
 		if (left->site)
@@ -126,34 +143,54 @@ static void print_left(const struct stage *s, bool objects, const char *title)
 	}
 }
 
-int scenario_run(const struct scenario *sc, FILE *out, bool with_colour, unsigned int cpus,
-		 u64 seed)
+static void tell_left(struct stage *s, unsigned long left)
+{
+	if (s->opt->json) {
+		fprintf(s->out, "\n ],\n \"left\": %lu, \"wrong\": %u}\n", left, s->nr_wrong);
+		return;
+	}
+	print_left(s, true, "LEAK: objects that nobody let go of, and who made them");
+	print_left(s, false, "and the memory that is held by them");
+	if (!left)
+		stage_say(s, "nothing: every object gone, every frame back in the buddy");
+}
+
+static void tell_title(const struct stage *s, const struct scenario *sc)
+{
+	if (s->opt->json)
+		fprintf(s->out, "{\"scenario\": \"%s\", \"cpus\": %u, \"mode\": \"%s\", "
+			"\"seed\": %llu,\n \"cases\": [", sc->name, s->opt->cpus,
+			s->opt->mode == MACHINE_PARALLEL ? "parallel" : "deterministic",
+			(unsigned long long)s->opt->seed);
+	else if (!s->opt->part)
+		fprintf(s->out, "%s: %s\n", sc->name, sc->what);
+}
+
+int scenario_run(const struct scenario *sc, const struct scenario_options *opt)
 {
 	const struct machine_config config = {
-		.nr_cpus = cpus, .seed = seed, .track = true, .quiet = true,
-		.mem_bytes = 64ULL << 20,
+		.nr_cpus = opt->cpus, .seed = opt->seed, .mode = opt->mode, .track = true,
+		.quiet = true, .mem_bytes = 64ULL << 20, .check_tlb = true,
 	};
-	struct stage s = { .out = out, .colour = with_colour };
+	struct stage s = { .opt = opt, .out = opt->out };
 	unsigned long left;
 
-	fprintf(out, "%s: %s\n", sc->name, sc->what);
 	s.m = machine_boot(&config);
 	if (IS_ERR(s.m)) {
 		fprintf(stderr, "karc run: no machine: %s\n", strerror((int)-PTR_ERR(s.m)));
 		return 2;
 	}
+	tell_title(&s, sc);
 	trace_listen(s.m, &s.listener, stage_step, &s);
 	machine_on_left(s.m, note_left, &s);
 	machine_enter(s.m);
 	sc->play(&s);
-	stage_head(&s, "Power off: what is still alive?");
+	if (!opt->json)
+		stage_head(&s, "Power off: what is still alive?");
 	machine_quiesce(s.m);
 	trace_unlisten(s.m, &s.listener);
 	machine_leave();
 	left = machine_shutdown(s.m);
-	print_left(&s, true, "LEAK: objects that nobody let go of, and who made them");
-	print_left(&s, false, "and the memory that is held by them");
-	if (!left)
-		stage_say(&s, "nothing: every object gone, every frame back in the buddy");
+	tell_left(&s, left);
 	return left || s.nr_wrong ? 1 : 0;
 }

@@ -10,13 +10,28 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* Where a story is told. */
-struct stage {
+/**
+ * struct scenario_options - how a story is to be told
+ * @part: one of the scenario's parts, or NULL for all of it
+ * @json: one JSON object instead of text; only scenarios that have parts can
+ */
+struct scenario_options {
 	FILE *out;
 	bool colour;
+	bool json;
+	const char *part;
+	unsigned int cpus;
+	u64 seed;
+	enum machine_mode mode;
+};
+
+/* Where a story is told. */
+struct stage {
+	const struct scenario_options *opt;
+	FILE *out;
 	struct machine *m;
 	struct trace_listener listener;
-	bool mute;			/* steps that the rooms announce are not shown */
+	bool mute;			/* atomic: announced steps are not shown */
 	struct stage_left {		/* the leak report */
 		bool object;		/* a row of the ledger, not the memory below it */
 		char kind[32];
@@ -33,20 +48,26 @@ struct scenario {
 	const char *what;
 	bool leaks;			/* a leak is its point: the expected exit status is 1 */
 	void (*play)(struct stage *s);	/* on the host fiber of a booted machine */
+	/* Name of part @i and what it shows, NULL past the last; NULL: it has no parts. */
+	const char *(*part_at)(unsigned int i, const char **what);
 };
 
 const struct scenario *scenario_find(const char *name);
 const struct scenario *scenario_at(unsigned int i);	/* NULL past the last */
 
+/* Does @sc have a part of that name? */
+bool scenario_has_part(const struct scenario *sc, const char *name);
+
 /**
  * scenario_run - boot a machine, play, shut down, tell what is left
  * Returns: 0 all as expected and nothing left, 1 something left or wrong, 2 no machine.
  */
-int scenario_run(const struct scenario *sc, FILE *out, bool colour, unsigned int cpus, u64 seed);
+int scenario_run(const struct scenario *sc, const struct scenario_options *opt);
 
 /* For the plays. */
 void stage_head(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void stage_say(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *stage_colour(const struct stage *s, const char *code);	/* @code, or "" */
 void stage_listen(struct stage *s, bool on);	/* show the steps that the rooms announce */
 /* Say it, and count it as wrong unless @ok. */
 void stage_expect(struct stage *s, bool ok, const char *fmt, ...)
@@ -57,5 +78,6 @@ void play_segv(struct stage *s);
 void play_kobject(struct stage *s);
 void play_cow(struct stage *s);
 void play_leak(struct stage *s);
+const char *segv_part_at(unsigned int i, const char **what);
 
 #endif

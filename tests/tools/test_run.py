@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Goal: each scenario of `karc run` tells its story truly and ends as it says.
+"""Goal: each scenario of `karc run` tells its story truly and ends as it says, with several CPUs and
+in both modes; what is asked for wrongly is answered with what is wrong.
 
 Method: the program itself; the steps and verdicts that make each story are looked for in order.
+test_segv.py has the segv scenario.
 """
 
 import os
@@ -19,10 +21,13 @@ def run(*arguments):
                           stderr=subprocess.PIPE, text=True, timeout=60)
 
 
+MACHINES = [(cpus, mode) for mode in ("deterministic", "parallel") for cpus in ("1", "4", "8")]
+
+
 def story(name, status, *steps):
-    for cpus in ("1", "4"):
-        done = run("--cpus", cpus, name)
-        assert done.returncode == status, (name, cpus, done)
+    for cpus, mode in MACHINES:
+        done = run("--cpus", cpus, "--mode", mode, name)
+        assert done.returncode == status, (name, cpus, mode, done)
         assert "NOT " not in done.stdout, done.stdout
         assert "\033" not in done.stdout, "colours only on a terminal"
         at = 0
@@ -40,12 +45,6 @@ def exit_shows_the_road_of_death():
           "mm_users 1 -> 0", "unmap_vmas", "free_pgtables", "exit_mmap", "finish_task_switch",
           "mm_count 1 -> 0", "__mmdrop", "mm_free_pgd", "check_mm", "free_mm", "wait4",
           "release_task")
-
-
-def segv_shows_the_four_answers():
-    story("segv", 0, "1. No VMA", "SIGSEGV, si_code SEGV_MAPERR", "2. Wrong access",
-          "SIGSEGV, si_code SEGV_ACCERR", "3. Not yet present", "no signal",
-          "4. Copy-on-write", "copied", "taken back")
 
 
 def cow_shows_counts():
@@ -78,11 +77,41 @@ def list_lists_them_all():
     assert names == ["exit", "segv", "kobject", "cow", "leak"], names
 
 
-def usage_errors_say_what():
-    for arguments, text in (((), "usage"), (("nonsense",), "no scenario 'nonsense'"),
-                            (("--cpus", "65", "exit"), "--cpus"), (("exit", "cow"), "usage")):
+def list_of_a_scenario_names_its_cases():
+    done = run("segv", "--list")
+    assert done.returncode == 0 and done.stdout == run("--list", "segv").stdout
+    names = [line.split()[0] for line in done.stdout.splitlines()]
+    assert len(names) == len(set(names)) and "null" in names and "cow-copy" in names, names
+
+
+def help_is_no_error():
+    for arguments in (("--help",), ("-h",), ("segv", "--help")):
         done = run(*arguments)
-        assert done.returncode == 2 and text in done.stderr, (arguments, done)
+        assert done.returncode == 0 and "usage: karc run" in done.stdout and not done.stderr, done
+        for option in ("--case", "--cpus", "--json", "--list", "--mode", "--parallel", "--seed"):
+            assert option in done.stdout, option
+
+
+def usage_errors_say_what():
+    for arguments, text in (
+            ((), "usage: karc run"), (("nonsense",), "karc run: no scenario 'nonsense'"),
+            (("--cpus", "65", "exit"), "karc run: --cpus: 65 is not between 1 and 64"),
+            (("--cpus", "0", "exit"), "karc run: --cpus: 0 is not between 1 and 64"),
+            (("--cpus", "four", "exit"), "karc run: --cpus: 'four' is no number"),
+            (("--seed", "-1", "exit"), "karc run: --seed: '-1' is no number"),
+            (("--mode", "serial", "exit"), "karc run: --mode: 'serial' is neither"),
+            (("--cpus",), "karc run: option '--cpus' requires an argument"),
+            (("--colour", "exit"), "karc run: unrecognized option '--colour'"),
+            (("-x", "exit"), "karc run: invalid option -- 'x'"),
+            (("exit", "cow"), "karc run: exit has no cases, so no 'cow'"),
+            (("exit", "--json"), "karc run: --json: exit is for reading only"),
+            (("exit", "--list"), "karc run: --list: exit has no cases"),
+            (("segv", "nonsense"), "karc run: segv has no case 'nonsense'"),
+            (("segv", "null", "hole"), "karc run: 'hole' is one argument too many"),
+            (("segv", "null", "--case", "hole"), "karc run: 'null' is one argument too many"),
+            (("--list", "segv", "null"), "karc run: 'null' is one argument too many")):
+        done = run(*arguments)
+        assert done.returncode == 2 and text in done.stderr and not done.stdout, (arguments, done)
     done = subprocess.run([KARC, "nonsense"], stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 2 and "no verb 'nonsense'" in done.stderr
 
@@ -101,9 +130,9 @@ def output_that_does_not_arrive_is_an_error():
 
 def main():
     failed = 0
-    tests = [exit_shows_the_road_of_death, segv_shows_the_four_answers, cow_shows_counts,
-             kobject_shows_one_cascade, leak_names_the_forgotten_mm,
-             a_run_is_the_same_whatever_the_hosts_addresses, list_lists_them_all,
+    tests = [exit_shows_the_road_of_death, cow_shows_counts, kobject_shows_one_cascade,
+             leak_names_the_forgotten_mm, a_run_is_the_same_whatever_the_hosts_addresses,
+             list_lists_them_all, list_of_a_scenario_names_its_cases, help_is_no_error,
              usage_errors_say_what, output_that_does_not_arrive_is_an_error]
     for test in tests:
         try:
