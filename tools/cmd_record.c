@@ -19,32 +19,37 @@
 #include <string.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
-#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define EXIT_INCOMPLETE	1
 #define EXIT_USAGE	2
 #define READ_BYTES	65536
+#define PROGRESS_SECONDS	2
 
 /* Calls whose arguments must be printed decoded; those of all others are printed as registers. */
 #define DECODED "execve,execveat,open,openat,openat2,creat,mmap,clone3,pipe,pipe2,socketpair," \
-		"wait4,waitid,prlimit64,setrlimit,chdir,fchdir,truncate,io_setup"
+		"wait4,waitid,prlimit64,setrlimit,getrlimit,chdir,fchdir,truncate,io_setup," \
+		"prctl,memfd_create,shmctl,rt_sigaction,read,pread64,readv,preadv,recvmsg,recvmmsg," \
+		"unlink,unlinkat,rename,renameat,renameat2"
 
 static const char usage[] =
 	"usage: karc record -o FILE [--] COMMAND [ARGUMENT...]\n"
 	"\n"
 	"Runs COMMAND under strace and writes its life as a recording to FILE: every call that\n"
 	"touches memory, tasks or files, with its result. No contents of memory, files, arguments\n"
-	"or environment are kept, only sizes, and the paths of mapped and executed files.\n"
+	"or environment are kept, only sizes, the paths of mapped and executed files, and what\n"
+	"COMMAND read of its own /proc/self/maps.\n"
 	"`karc replay FILE` replays it.\n"
 	"\n"
 	"  -o FILE   where the recording goes; written only when it is whole\n"
 	"  --help    this text\n"
 	"\n"
-	"Exit status: 0 recorded (whatever COMMAND's own status was), 1 COMMAND could not be\n"
-	"recorded wholly, 2 wrong usage, no such command, or recording is not possible here.\n";
+	"Exit status: that of COMMAND, 128 and the signal's number if one killed it. If there is no\n"
+	"recording: 1 COMMAND could not be recorded wholly, 2 wrong usage, no such command, or\n"
+	"recording is not possible here; a message says which.\n";
 
 struct session {
 	const char *out_path;
@@ -63,6 +68,8 @@ struct session {
 	int in;			/* reading end of the fifo */
 	char *text;		/* bytes read and not yet taken */
 	size_t text_used, text_max;
+	bool on_terminal, has_progress;
+	time_t next_progress;
 };
 
 static int complain(int status, const char *what, const char *detail)
@@ -102,46 +109,20 @@ static bool find_program(const char *name, char *found, size_t bytes)
 
 /* ---- what the host allows ---------------------------------------------------------------- */
 
-enum { MAY_RECORD, NO_PERSONALITY, NO_PTRACE, NO_CHILD };
-
-/* Tries in a child what strace and the recorded program will need. */
-static int try_host(void)
-{
-	pid_t child = fork();
-	int status;
-
-	if (child < 0)
-		return NO_CHILD;
-	if (child == 0) {
-		if (personality((unsigned int)personality(0xffffffff) | ADDR_NO_RANDOMIZE) < 0)
-			_exit(NO_PERSONALITY);
-		_exit(ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0 ? NO_PTRACE : MAY_RECORD);
-	}
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return NO_CHILD;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : NO_CHILD;
-}
-
 static int check_host(struct session *session)
 {
+	struct record_denial denial;
+	char text[512];
+
 	if (!find_program("strace", session->strace, sizeof(session->strace)))
 		return complain(EXIT_USAGE, "strace is not installed; ./configure.py --install "
 				"installs it, or apt-get install strace", NULL);
-	switch (try_host()) {
-	case NO_PERSONALITY:
-		return complain(EXIT_USAGE, "address randomisation cannot be switched off here: "
-				"personality(ADDR_NO_RANDOMIZE) is denied. In a container, run it "
-				"with --security-opt seccomp=unconfined", NULL);
-	case NO_PTRACE:
-		return complain(EXIT_USAGE, "tracing is denied here (ptrace): in a container, run "
-				"it with --cap-add SYS_PTRACE; on a host, "
-				"/proc/sys/kernel/yama/ptrace_scope must not be 3", NULL);
-	case NO_CHILD:
-		return complain(EXIT_USAGE, "cannot start a process", strerror(errno));
-	default:
-		return 0;
-	}
+	if (!record_strace_is_usable(session->strace, text, sizeof(text)))
+		return complain(EXIT_USAGE, text, NULL);
+	record_look_around(&denial);
+	if (record_explain_denial(&denial, text, sizeof(text)))
+		return complain(EXIT_USAGE, text, NULL);
+	return 0;
 }
 
 /* ---- the layout, measured in a fresh process --------------------------------------------- */
@@ -352,6 +333,32 @@ static void pass_signals(struct session *session)
 			kill(record_trace_first_pid(session->trace), info.si_signo);
 }
 
+/* On a terminal, what a long recording has come to; the command writes there too, so rarely. */
+static void show_progress(struct session *session)
+{
+	struct timespec now;
+
+	if (!session->on_terminal)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec < session->next_progress)
+		return;
+	session->next_progress = now.tv_sec + PROGRESS_SECONDS;
+	session->has_progress = true;
+	fprintf(stderr, "\r\033[Kkarc record: %" PRIu64 " calls of %u task%s so far\r",
+		record_trace_calls(session->trace), record_trace_tasks(session->trace),
+		record_trace_tasks(session->trace) == 1 ? "" : "s");
+}
+
+static void start_progress(struct session *session)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	session->on_terminal = isatty(STDERR_FILENO);
+	session->next_progress = now.tv_sec + PROGRESS_SECONDS;
+}
+
 /* Reads until strace has gone and the fifo is empty. */
 static bool follow_strace(struct session *session)
 {
@@ -359,8 +366,10 @@ static bool follow_strace(struct session *session)
 	bool good = true;
 	int got;
 
+	start_progress(session);
 	for (;;) {
 		poll(&wait, 1, 100);
+		show_progress(session);
 		pass_signals(session);
 		reap_strace(session, WNOHANG);
 		got = read_some(session);
@@ -371,6 +380,8 @@ static bool follow_strace(struct session *session)
 		else if (session->child_done)
 			break;
 	}
+	if (session->has_progress)
+		fputs("\r\033[K", stderr);
 	return good;
 }
 
@@ -408,7 +419,23 @@ static int finish(struct session *session)
 		return complain(EXIT_INCOMPLETE, session->out_path, strerror(errno));
 	session->temp_path[0] = '\0';
 	print_outcome(session);
-	return 0;
+	return WIFSIGNALED(session->child_status) ? 128 + WTERMSIG(session->child_status) :
+	       WEXITSTATUS(session->child_status);
+}
+
+/* All of karc's own are closed on exec, so these are what the command is started with. */
+static void take_born_fds(struct session *session)
+{
+	char **labels = record_checked(calloc(REC_BORN_FDS_MAX, sizeof(*labels)));
+	int32_t *fds = record_checked(calloc(REC_BORN_FDS_MAX, sizeof(*fds)));
+	unsigned int nr = record_born_fds(fds, labels, REC_BORN_FDS_MAX);
+
+	for (unsigned int i = 0; i < nr; i++) {
+		record_trace_born_fd(session->trace, fds[i], labels[i]);
+		free(labels[i]);
+	}
+	free(labels);
+	free(fds);
 }
 
 static int run(struct session *session)
@@ -417,6 +444,7 @@ static int run(struct session *session)
 	bool good;
 
 	session->trace = record_trace_new(session->body);
+	take_born_fds(session);
 	passed_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, &old);
 	fflush(NULL);

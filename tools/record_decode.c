@@ -5,9 +5,19 @@
 #include "strace_text.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+#define IDTYPE_PIDFD	3	/* P_PIDFD, an enumerator in new headers only */
+#ifndef PR_SET_VMA
+#define PR_SET_VMA	0x53564d41
+#endif
 
 /* ---- arguments --------------------------------------------------------------------------- */
 
@@ -46,7 +56,7 @@ static bool decode_exec(struct record_trace *trace, struct tracee *tracee, const
 	struct record_exec exec = { .argc = 0 };
 	char dir[PATH_MAX];
 	int64_t fd = AT_FDCWD;
-	const char *wrong;
+	const char *wrong, *slash;
 
 	strcpy(dir, tracee->cwd->path);
 	if (call->nr == REC_NR_execveat && !strace_fd(&at, &fd, dir, sizeof(dir)))
@@ -56,6 +66,13 @@ static bool decode_exec(struct record_trace *trace, struct tracee *tracee, const
 	if (!parse_exec_strings(&at, &exec, dir))
 		return !call->has_result;	/* unreadable strings: this call will fail */
 	name_by_fd(&exec, fd, dir);
+	call->args[7] = exec.argc;
+	call->args[8] = exec.arg_bytes;
+	call->args[9] = exec.path_bytes;
+	call->args[10] = exec.argc ? exec.first_length + 1 : 0;
+	slash = strrchr(exec.name, '/');
+	snprintf(trace->text, sizeof(trace->text), "%.*s", REC_TEXT_MAX,
+		 slash ? slash + 1 : exec.name);
 	wrong = record_resolve_image(&trace->files, tracee->cwd->path, &exec, &call->args[0],
 				     &call->args[1]);
 	if (wrong)
@@ -65,6 +82,8 @@ static bool decode_exec(struct record_trace *trace, struct tracee *tracee, const
 	call->args[4] = exec.envc;
 	call->args[5] = exec.env_bytes;
 	call->args[6] = exec.path_bytes;
+	call->args[11] = 1;
+	call->text = trace->text;
 	return true;
 }
 
@@ -100,12 +119,13 @@ static bool decode_mmap(struct record_trace *trace, struct tracee *tracee, const
 {
 	char label[PATH_MAX];
 	uint64_t *args = call->args;
-	struct rec_call resized = { .kind = REC_RESIZED, .pid = tracee->pid };
+	bool removed;
 	int64_t fd = -1;
 
 	for (unsigned int i = 0; i < 4; i++)
 		if (!strace_number(&at, &args[i]))
 			return false;
+	removed = strace_fd_removed(at);
 	if (!strace_fd(&at, &fd, label, sizeof(label)) || !strace_number(&at, &args[5]))
 		return false;
 	args[4] = (uint64_t)fd;
@@ -114,11 +134,10 @@ static bool decode_mmap(struct record_trace *trace, struct tracee *tracee, const
 	args[6] = record_file_by_fd(trace, tracee, fd, label);
 	if (!args[6] || (call->has_result && call->result < 0))
 		return true;
-	if (record_file_mapped(&trace->files, (uint32_t)args[6], tracee->host_pid, fd)) {
-		resized.args[0] = args[6];
-		resized.args[1] = record_file_get(&trace->files, args[6])->file.size_bytes;
-		record_write_line(trace, &resized);
-	}
+	record_file_use(&trace->files, args[6]);
+	record_note_size(trace, tracee, (uint32_t)args[6], fd);
+	if (removed)
+		record_note_removed(trace, tracee, (uint32_t)args[6]);
 	return true;
 }
 
@@ -183,6 +202,8 @@ static bool decode_waitid(struct record_trace *trace, const char *at, struct rec
 	strace_number(&at, &id);
 	if (call->args[0] == P_PID || call->args[0] == P_PGID)
 		call->args[1] = pid_argument(trace, id);
+	else if (call->args[0] == IDTYPE_PIDFD)
+		call->args[1] = id & INT32_MAX;
 	else
 		call->args[1] = call->args[0] == P_ALL ? 0 : REC_PID_UNKNOWN;
 	return true;
@@ -220,14 +241,96 @@ static bool decode_truncate(struct record_trace *trace, struct tracee *tracee, c
 	return strace_number(&at, &call->args[0]);
 }
 
+/* "name", flags: the name comes with the result, as that of the file. */
+static bool decode_memfd(const char *at, struct rec_call *call)
+{
+	uint64_t pointer;
+	size_t length;
+
+	return (strace_string(&at, NULL, 0, &length) || strace_number(&at, &pointer)) &&
+	       strace_number(&at, &call->args[0]);
+}
+
+/* Option and numbers; the one text that matters is the name of an anonymous mapping. */
+static bool decode_prctl(struct record_trace *trace, const char *at, struct rec_call *call)
+{
+	size_t length;
+	unsigned int i;
+
+	for (i = 0; i < 5 && strace_number(&at, &call->args[i]); i++)
+		;
+	if (i && call->args[0] == PR_SET_VMA && !call->args[1] &&
+	    strace_string(&at, trace->text, sizeof(trace->text), &length)) {
+		call->args[5] = 1;
+		call->text = trace->text;
+	}
+	return i != 0;
+}
+
+/* signal, {sa_handler=.., sa_flags=..} or NULL, .. */
+static bool decode_sigaction(const char *at, struct rec_call *call)
+{
+	uint64_t handler = 0, nothing;
+
+	if (!strace_number(&at, &call->args[0]))
+		return false;
+	call->args[1] = (uint64_t)-1;
+	if (strace_number(&at, &nothing))
+		return true;
+	strace_field(at, "sa_handler", &handler);
+	strace_field(at, "sa_flags", &call->args[2]);
+	call->args[1] = handler < 2 ? handler : 2;
+	return true;
+}
+
+static bool decode_shmctl(const char *at, struct rec_call *call)
+{
+	for (unsigned int i = 0; i < 2; i++) {
+		if (!strace_number(&at, &call->args[i]))
+			return false;
+		call->args[i] = (uint64_t)(int64_t)(int32_t)call->args[i];
+	}
+	return true;
+}
+
+/* Where in its registers a call says that the new descriptor is closed on exec; -1: always. */
+static const struct {
+	enum rec_call_nr nr;
+	int index;
+	uint64_t flag;
+} cloexec_flags[] = {
+	{ REC_NR_socket, 1, O_CLOEXEC }, { REC_NR_accept4, 3, O_CLOEXEC },
+	{ REC_NR_eventfd2, 1, O_CLOEXEC }, { REC_NR_epoll_create1, 0, O_CLOEXEC },
+	{ REC_NR_timerfd_create, 1, O_CLOEXEC }, { REC_NR_signalfd4, 3, O_CLOEXEC },
+	{ REC_NR_inotify_init1, 0, O_CLOEXEC }, { REC_NR_fanotify_init, 0, 1 },
+	{ REC_NR_pidfd_open, -1, 0 }, { REC_NR_pidfd_getfd, -1, 0 },
+	{ REC_NR_perf_event_open, 4, 8 }, { REC_NR_io_uring_setup, -1, 0 },
+	{ REC_NR_open_by_handle_at, 2, O_CLOEXEC }, { REC_NR_open_tree, 2, O_CLOEXEC },
+	{ REC_NR_fsopen, 1, 1 }, { REC_NR_fsmount, 1, 1 }, { REC_NR_fspick, 2, 1 },
+	{ REC_NR_mq_open, -1, 0 }, { REC_NR_landlock_create_ruleset, -1, 0 },
+};
+
+static bool decode_newfd(const char *at, struct rec_call *call)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < sizeof(cloexec_flags) / sizeof(cloexec_flags[0]); i++) {
+		if (cloexec_flags[i].nr != call->nr)
+			continue;
+		for (int arg = 0; arg <= cloexec_flags[i].index; arg++)
+			if (!strace_number(&at, &value))
+				return false;
+		call->args[0] = cloexec_flags[i].index < 0 || (value & cloexec_flags[i].flag);
+	}
+	return true;
+}
+
 /* The rest is printed raw: registers in the order of the table's letters. */
 static bool decode_raw(struct record_trace *trace, struct tracee *tracee, const char *at,
 		       struct rec_call *call)
 {
 	const char *letters = rec_call_desc(call->nr)->args;
 
-	if (call->nr == REC_NR_memfd_create)	/* the name's address comes first */
-		strace_number(&at, &call->args[0]);
 	for (unsigned int i = 0; letters[i]; i++) {
 		if (letters[i] == '@') {
 			call->args[i] = record_file_by_fd(trace, tracee,
@@ -236,7 +339,9 @@ static bool decode_raw(struct record_trace *trace, struct tracee *tracee, const 
 		}
 		if (!strace_number(&at, &call->args[i]))
 			return false;
-		if (letters[i] == 'f' || letters[i] == 'd')
+		if (letters[i] == 'p')
+			call->args[i] = pid_argument(trace, call->args[i]);
+		else if (letters[i] == 'f' || letters[i] == 'd')
 			call->args[i] = (uint64_t)(int64_t)(int32_t)call->args[i];
 	}
 	return true;
@@ -269,12 +374,34 @@ bool record_decode_args(struct record_trace *trace, struct tracee *tracee, const
 		return decode_limit(trace, at, call);
 	case REC_NR_truncate:
 		return decode_truncate(trace, tracee, at, call);
+	case REC_NR_memfd_create:
+		return decode_memfd(at, call);
+	case REC_NR_prctl:
+		return decode_prctl(trace, at, call);
+	case REC_NR_rt_sigaction:
+		return decode_sigaction(at, call);
+	case REC_NR_shmctl:
+		return decode_shmctl(at, call);
+	case REC_NR_getrlimit:
+		return strace_number(&at, &call->args[0]);
 	default:
-		return decode_raw(trace, tracee, at, call);
+		return call->class == REC_CLASS_NEWFD ? decode_newfd(at, call) :
+		       decode_raw(trace, tracee, at, call);
 	}
 }
 
 /* ---- results and outputs ----------------------------------------------------------------- */
+
+/* "(errno 524)". Beyond all errors: strace could not ask, as the task was killed in its call. */
+static bool parse_errno_number(const char *at, struct rec_call *call)
+{
+	unsigned long long number = strtoull(at + strlen("(errno "), NULL, 10);
+
+	if (number > 4095)
+		return false;
+	call->result = -(int64_t)number;
+	return true;
+}
 
 /* "0", "0x7f..", "3<path>", "-1 ENOENT (..)", "? ERESTARTSYS (..)", "?" */
 bool record_parse_result(const char *at, struct rec_call *call, char *label, size_t bytes)
@@ -298,18 +425,22 @@ bool record_parse_result(const char *at, struct rec_call *call, char *label, siz
 	if (failed && at[0] == 'E')
 		call->result = -rec_errno_by_name(at, strcspn(at, " "));
 	else if (failed && strncmp(at, "(errno ", 7) == 0)
-		call->result = -atoi(at + 7);
+		call->has_result = parse_errno_number(at, call);
 	else if (from[0] == '?')
 		call->has_result = false;
 	return !failed || !call->has_result || call->result < 0;
 }
 
-/* Two descriptors in brackets; pipe2 has its flags behind them. */
+/* Two descriptors in brackets; pipe2 has its flags behind them, socketpair its type before. */
 static bool decode_fd_pair(struct tracee *tracee, const char *at, struct rec_call *call)
 {
 	char label[PATH_MAX];
+	uint64_t family;
 	int64_t fd;
 
+	if (call->nr == REC_NR_socketpair &&
+	    (!strace_number(&at, &family) || !strace_flags(&at, &call->out[2])))
+		return false;
 	at = strchr(at, '[');
 	if (!at)
 		return false;
@@ -330,27 +461,83 @@ static bool decode_fd_pair(struct tracee *tracee, const char *at, struct rec_cal
 static bool decode_wait4_out(const char *at, struct rec_call *call)
 {
 	uint64_t pid;
+	bool asked;
 
-	return strace_number(&at, &pid) && strace_wait_status(&at, &call->out[0]) &&
-	       strace_number(&at, &call->out[1]);
+	if (!strace_number(&at, &pid))
+		return false;
+	asked = at[0] == '[';
+	if (!strace_wait_status(&at, &call->out[0]) || !strace_number(&at, &call->out[1]))
+		return false;
+	if (!asked)
+		call->out[0] = REC_STATUS_UNKNOWN;
+	return true;
 }
 
+/* idtype, id, {si_..}, options, rusage. Without the structure nothing is known of it. */
 static bool decode_waitid_out(struct record_trace *trace, const char *at, struct rec_call *call)
 {
 	uint64_t pid = 0, code = 0, status = 0;
-	const char *behind = strchr(at, '}');
+	char label[PATH_MAX];
+	int64_t id;
+	bool asked;
 
+	if (!strace_number(&at, &pid) || !strace_fd(&at, &id, label, sizeof(label)))
+		return false;
+	pid = 0;
 	strace_field(at, "si_pid", &pid);
 	strace_field(at, "si_code", &code);
 	strace_field(at, "si_status", &status);
-	call->out[0] = record_ordinal_of(trace, (int64_t)pid);
+	asked = strace_skip_braces(&at);
+	if (!asked && !strace_number(&at, &call->out[3]))
+		return false;
+	call->out[0] = asked ? record_ordinal_of(trace, (int64_t)pid) : REC_PID_UNKNOWN;
 	call->out[1] = (uint64_t)(int64_t)(int32_t)code;
 	call->out[2] = (uint64_t)(int64_t)(int32_t)status;
-	if (behind) {
-		behind += strspn(behind, "}, ");
-		strace_number(&behind, &call->out[3]);
-	}
+	return strace_number(&at, &call->out[3]);
+}
+
+/* A pair of numbers, in the structure at @at; a pointer or NULL there: no outputs. */
+static bool decode_pair_out(const char *at, const char *first, const char *second,
+			    struct rec_call *call)
+{
+	call->nr_out = 0;
+	if (strace_field(at, first, &call->out[0]) && strace_field(at, second, &call->out[1]))
+		call->nr_out = 2;
 	return true;
+}
+
+/* The old limits stand behind the new ones, in the same words. */
+static bool decode_limit_out(const char *at, struct rec_call *call)
+{
+	uint64_t skipped;
+
+	if (!strace_number(&at, &skipped))
+		return false;
+	if (call->nr == REC_NR_prlimit64 &&
+	    (!strace_number(&at, &skipped) ||
+	     (!strace_number(&at, &skipped) && !strace_skip_braces(&at))))
+		return false;
+	return decode_pair_out(at, "rlim_cur", "rlim_max", call);
+}
+
+/*
+ * The old clone stores its pidfd where parent_tid points, and strace prints registers only. What
+ * lies there by now is believed if it is a pidfd.
+ */
+static int64_t find_pidfd(const struct tracee *tracee, const struct rec_call *call)
+{
+	char path[64], target[64] = "";
+	int32_t fd = -1;
+	struct iovec here = { &fd, sizeof(fd) };
+	struct iovec there = { (void *)(uintptr_t)call->args[4], sizeof(fd) };
+
+	if (!(call->args[0] & CLONE_PIDFD) ||
+	    process_vm_readv(tracee->host_pid, &here, 1, &there, 1, 0) != sizeof(fd))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%" PRId32, tracee->host_pid, fd);
+	if (fd < 0 || readlink(path, target, sizeof(target) - 1) < 0)
+		return -1;
+	return strcmp(target, "anon_inode:[pidfd]") == 0 ? fd : -1;
 }
 
 bool record_decode_out(struct record_trace *trace, struct tracee *tracee, const char *at,
@@ -369,12 +556,19 @@ bool record_decode_out(struct record_trace *trace, struct tracee *tracee, const 
 	case REC_NR_socketpair:
 		return decode_fd_pair(tracee, at, call);
 	case REC_NR_clone:
+		call->out[0] = (uint64_t)find_pidfd(tracee, call);
+		return true;
 	case REC_NR_clone3:
 		call->out[0] = (uint64_t)-1;
 		at = strstr(at, "=>");
 		if (at)
 			strace_field(at, "pidfd", &call->out[0]);
 		return true;
+	case REC_NR_prlimit64:
+	case REC_NR_getrlimit:
+		return decode_limit_out(at, call);
+	case REC_NR_shmctl:
+		return decode_pair_out(at, "shm_segsz", "shm_nattch", call);
 	case REC_NR_io_setup:
 		bracket = strchr(at, '[');
 		bracket = bracket ? bracket + 1 : "";

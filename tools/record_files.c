@@ -30,13 +30,20 @@ void *record_checked(void *memory)
 	return memory;
 }
 
+static void free_file(struct record_file *file)
+{
+	if (!file)
+		return;
+	free(file->segments);
+	free(file->label);
+	free(file->first_label);
+	free(file);
+}
+
 void record_files_free(struct record_files *files)
 {
-	for (uint32_t i = 0; i < files->nr; i++) {
-		free(files->files[i]->segments);
-		free(files->files[i]->label);
-		free(files->files[i]);
-	}
+	for (uint32_t i = 0; i < files->nr; i++)
+		free_file(files->files[i]);
 	free(files->files);
 }
 
@@ -54,18 +61,20 @@ static uint32_t label_slot(const char *label)
 	return (hash ^ (hash >> 12)) & (NR_HASH - 1);
 }
 
-static bool is_maps_path(const char *label)
+/* Of a longer one the end. */
+static char *copy_label(const char *label)
 {
 	size_t length = strlen(label);
 
-	return strncmp(label, "/proc/", 6) == 0 && strcmp(label + length - 5, "/maps") == 0;
+	if (length > LABEL_MAX)
+		label += length - LABEL_MAX;
+	return record_checked(strdup(length ? label : "?"));
 }
 
 uint32_t record_file_new(struct record_files *files, const char *label)
 {
 	struct record_file *file = record_checked(calloc(1, sizeof(*file)));
-	uint32_t slot = label_slot(label);
-	size_t length = strlen(label);
+	uint32_t slot;
 
 	if (files->nr == files->max) {
 		files->max = files->max ? files->max * 2 : 256;
@@ -73,11 +82,12 @@ uint32_t record_file_new(struct record_files *files, const char *label)
 						      files->max * sizeof(*files->files)));
 	}
 	files->files[files->nr++] = file;
-	file->label = record_checked(strdup(length > LABEL_MAX ? label + length - LABEL_MAX :
-					    length ? label : "-"));
-	file->is_maps = is_maps_path(label);
+	file->label = copy_label(label);
+	slot = label_slot(file->label);
 	file->file.id = files->nr;
 	file->file.size_bytes = REC_SIZE_UNKNOWN;
+	file->size_now = REC_SIZE_UNKNOWN;
+	file->size_followed = REC_SIZE_UNKNOWN;
 	file->file.align_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 	file->next = files->hash[slot];
 	files->hash[slot] = file->file.id;
@@ -93,7 +103,7 @@ uint32_t record_file_by_path(struct record_files *files, const char *label)
 
 	for (id = files->hash[label_slot(label)]; id; id = file->next) {
 		file = files->files[id - 1];
-		if (strcmp(file->label, label) != 0)
+		if (file->file.kind == REC_FILE_MEMFD || strcmp(file->label, label) != 0)
 			continue;
 		if (!there || !file->has_inode ||
 		    (file->dev == st.st_dev && file->ino == st.st_ino))
@@ -107,6 +117,8 @@ uint32_t record_file_by_path(struct record_files *files, const char *label)
 		file->ino = st.st_ino;
 		file->has_inode = true;
 	}
+	if (there && S_ISREG(st.st_mode) && !file->changed)
+		file->size_followed = (uint64_t)st.st_size;
 	return id;
 }
 
@@ -126,39 +138,145 @@ static const char *find_path(const struct record_file *file, int host_pid, int64
 	return fd >= 0 && stat(by_fd, st) == 0 && is_same_inode(file, st) ? by_fd : NULL;
 }
 
-bool record_file_mapped(struct record_files *files, uint32_t id, int host_pid, int64_t fd)
+void record_file_note_inode(struct record_file *file, int host_pid, int64_t fd)
+{
+	char by_fd[64];
+	struct stat st;
+
+	snprintf(by_fd, sizeof(by_fd), "/proc/%d/fd/%" PRId64, host_pid, fd);
+	if (stat(by_fd, &st) != 0)
+		return;
+	file->dev = st.st_dev;
+	file->ino = st.st_ino;
+	file->has_inode = true;
+}
+
+static void unhash(struct record_files *files, uint32_t id)
+{
+	const struct record_file *file = files->files[id - 1];
+	uint32_t *link = &files->hash[label_slot(file->label)];
+
+	while (*link != id)
+		link = &files->files[*link - 1]->next;
+	*link = file->next;
+}
+
+void record_file_hold(struct record_files *files, uint32_t id)
+{
+	struct record_file *file = record_file_get(files, id);
+
+	if (file)
+		file->nr_fds++;
+}
+
+void record_file_drop(struct record_files *files, uint32_t id)
+{
+	struct record_file *file = record_file_get(files, id);
+
+	if (!file || --file->nr_fds || file->used || file->kept)
+		return;
+	unhash(files, id);
+	free_file(file);
+	files->files[id - 1] = NULL;
+}
+
+uint32_t record_file_by_inode(struct record_files *files, int host_pid, int64_t fd)
+{
+	struct record_file key = { .has_inode = false };
+
+	record_file_note_inode(&key, host_pid, fd);
+	for (uint32_t i = files->nr; key.has_inode && i; i--) {
+		const struct record_file *file = files->files[i - 1];
+
+		if (file && file->file.kind == REC_FILE_MEMFD && file->has_inode &&
+		    file->dev == key.dev && file->ino == key.ino)
+			return i;
+	}
+	return 0;
+}
+
+uint32_t record_file_find(const struct record_files *files, const char *label)
+{
+	uint32_t id = files->hash[label_slot(label)];
+
+	while (id && strcmp(files->files[id - 1]->label, label) != 0)
+		id = files->files[id - 1]->next;
+	return id;
+}
+
+void record_file_rename(struct record_files *files, uint32_t id, const char *label)
 {
 	struct record_file *file = files->files[id - 1];
-	uint64_t known = file->file.size_bytes;
+	uint32_t *link;
+
+	unhash(files, id);
+	free(file->label);
+	file->label = copy_label(label);
+	link = &files->hash[label_slot(file->label)];
+	file->next = *link;
+	*link = id;
+}
+
+/* At the first mapping: what the head will say. A size that calls gave it before must agree. */
+static enum record_size measure_first(struct record_file *file, const char *path)
+{
+	uint64_t told = file->size_now;
+
+	file->probed = true;
+	if (path)
+		record_probe_file(file, path);
+	if (file->changed && file->size_followed != REC_SIZE_UNKNOWN)
+		file->file.size_bytes = file->size_followed;
+	else if (file->file.size_bytes == REC_SIZE_UNKNOWN)
+		file->file.size_bytes = told;
+	file->size_now = file->file.size_bytes;
+	return told == REC_SIZE_UNKNOWN || told == file->size_now ? RECORD_SIZE_KNOWN :
+	       RECORD_SIZE_CHANGED;
+}
+
+/*
+ * This runs behind the program, so a look at the file may show what later calls will do. Where the
+ * program's own calls are followed they decide; a look is for files that others change.
+ */
+enum record_size record_file_measure(struct record_files *files, uint32_t id, int host_pid,
+				     int64_t fd)
+{
+	struct record_file *file = files->files[id - 1];
+	uint64_t told = file->size_now, size = file->size_followed;
 	char by_fd[64];
 	struct stat st;
 	const char *path = find_path(file, host_pid, fd, by_fd, sizeof(by_fd), &st);
 
-	if (!file->probed) {
-		file->probed = true;
-		if (path)
-			record_probe_file(file, path);
-		if (file->file.size_bytes == REC_SIZE_UNKNOWN)
-			file->file.size_bytes = known;
-		return false;
+	if (!file->probed)
+		return measure_first(file, path);
+	if (!file->changed || size == REC_SIZE_UNKNOWN) {
+		if (!path || !S_ISREG(st.st_mode) || file->file.kind == REC_FILE_PROC)
+			return RECORD_SIZE_KNOWN;
+		size = (uint64_t)st.st_size;
 	}
-	if (!path || !S_ISREG(st.st_mode) || file->file.kind == REC_FILE_PROC ||
-	    (uint64_t)st.st_size == known)
-		return false;
-	file->file.size_bytes = (uint64_t)st.st_size;
-	return known != REC_SIZE_UNKNOWN;
+	if (size == told)
+		return RECORD_SIZE_KNOWN;
+	file->size_now = size;
+	return told == REC_SIZE_UNKNOWN ? RECORD_SIZE_KNOWN : RECORD_SIZE_CHANGED;
+}
+
+static void use(struct record_file *file)
+{
+	if (!file || file->used)
+		return;
+	file->used = true;
+	file->first_label = record_checked(strdup(file->label));
 }
 
 void record_file_use(struct record_files *files, uint64_t id)
 {
 	struct record_file *file = record_file_get(files, id);
 
-	if (!file)
-		return;
-	file->used = true;
-	file = record_file_get(files, file->elf.interp);
-	if (file)
-		file->used = true;
+	for (unsigned int depth = 0; file && depth < SCRIPT_DEPTH; depth++) {
+		use(file);
+		use(record_file_get(files, file->elf.interp));
+		file = record_file_get(files, file->script.interp);
+	}
 }
 
 void record_join_path(char *to, size_t bytes, const char *dir, const char *name)
@@ -176,8 +294,13 @@ void record_join_path(char *to, size_t bytes, const char *dir, const char *name)
 static uint32_t program_file(struct record_files *files, const char *path)
 {
 	char real[PATH_MAX];
+	uint32_t id;
 
-	return path[0] && realpath(path, real) ? record_file_by_path(files, real) : 0;
+	if (!path[0] || !realpath(path, real))
+		return 0;
+	id = record_file_by_path(files, real);
+	files->files[id - 1]->kept = true;
+	return id;
 }
 
 /* Reads a program's headers; @interp gets the path of its interpreter. */
@@ -261,6 +384,7 @@ const char *record_resolve_image(struct record_files *files, const char *cwd,
 {
 	char interp[SCRIPT_LINE + 1], arg[SCRIPT_LINE + 1];
 	uint32_t id = program_file(files, exec->path);
+	struct record_file *script;
 	const char *wrong;
 
 	*named = id;
@@ -277,7 +401,12 @@ const char *record_resolve_image(struct record_files *files, const char *cwd,
 			return NULL;
 		apply_script(exec, interp, arg);
 		record_join_path(exec->path, sizeof(exec->path), cwd, interp);
+		script = files->files[id - 1];
 		id = program_file(files, exec->path);
+		script->script.interp = id;
+		script->script.name_bytes = (unsigned int)strlen(interp) + 1;
+		script->script.arg_bytes = arg[0] ? (unsigned int)strlen(arg) + 1 : 0;
+		script->file.script = &script->script;
 	}
 	return NULL;
 }

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include "record.h"
 
+#include <dirent.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -121,6 +122,20 @@ static unsigned int count_auxv(void)
 	return entries;
 }
 
+/* This process has been executed like any other program, so it has what they begin with. */
+static void read_status(struct record_layout *layout)
+{
+	FILE *in = fopen("/proc/self/status", "r");
+	char line[128];
+
+	while (in && fgets(line, sizeof(line), in)) {
+		sscanf(line, "CapEff: %" SCNx64, &layout->capabilities);
+		sscanf(line, "SigIgn: %" SCNx64, &layout->ignored_signals);
+	}
+	if (in)
+		fclose(in);
+}
+
 /* Hints below the lowest address allowed are raised to it; nothing of a program lies there. */
 static uint64_t measure_min_addr(void)
 {
@@ -154,6 +169,11 @@ bool record_measure_layout(struct record_layout *layout)
 			continue;
 		if (strstr(line, "[vvar"))
 			layout->vvar_bytes += end - start;
+		if (strstr(line, "[vvar_vclock]"))
+			layout->vvar_clock_bytes = end - start;
+		if (strstr(line, "[vsyscall]"))
+			layout->vsyscall = strchr(line, ' ')[1] == 'r' ? REC_VSYSCALL_READABLE :
+					   REC_VSYSCALL_XONLY;
 		if (strstr(line, "[vdso]"))
 			layout->vdso_bytes = end - start;
 		if (strstr(line, "[vdso]") || start == layout->mmap_base)
@@ -164,6 +184,7 @@ bool record_measure_layout(struct record_layout *layout)
 	fclose(in);
 	layout->platform_bytes = platform ? (unsigned int)strlen(platform) + 1 : 0;
 	layout->auxv_entries = count_auxv();
+	read_status(layout);
 	layout->mmap_min_addr = measure_min_addr();
 	measure_alignment(layout);
 	if (read_number("/proc/sys/vm/legacy_va_layout", 0) ||
@@ -268,6 +289,10 @@ void record_fill_info(struct rec_info *info, const struct record_layout *layout)
 	info->thp_shmem = read_thp(THP_DIR "shmem_enabled");
 	info->vvar_bytes = layout->vvar_bytes;
 	info->vdso_bytes = layout->vdso_bytes;
+	info->vvar_clock_bytes = layout->vvar_clock_bytes;
+	info->vsyscall = layout->vsyscall;
+	info->capabilities = layout->capabilities;
+	info->ignored_signals = layout->ignored_signals;
 	info->auxv_entries = layout->auxv_entries;
 	info->platform_bytes = layout->platform_bytes;
 	info->personality = (unsigned int)personality(0xffffffff) | ADDR_NO_RANDOMIZE;
@@ -275,6 +300,38 @@ void record_fill_info(struct rec_info *info, const struct record_layout *layout)
 	info->mmap_base = layout->mmap_base;
 	info->anon_align = layout->anon_align;
 	info->align_snug = layout->align_snug;
+}
+
+static int by_number(const void *left, const void *right)
+{
+	return *(const int32_t *)left < *(const int32_t *)right ? -1 : 1;
+}
+
+unsigned int record_born_fds(int32_t *fds, char **labels, unsigned int max)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	unsigned int nr = 0;
+
+	while (dir && nr < max && (entry = readdir(dir)) != NULL) {
+		int fd = atoi(entry->d_name), flags = fcntl(fd, F_GETFD);
+
+		if (entry->d_name[0] != '.' && flags >= 0 && !(flags & FD_CLOEXEC))
+			fds[nr++] = fd;
+	}
+	if (dir)
+		closedir(dir);
+	qsort(fds, nr, sizeof(*fds), by_number);
+	for (unsigned int i = 0; i < nr; i++) {
+		char path[64], target[PATH_MAX];
+		ssize_t length;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%" PRId32, fds[i]);
+		length = readlink(path, target, sizeof(target) - 1);
+		target[length < 0 ? 0 : length] = '\0';
+		labels[i] = record_checked(strdup(target));
+	}
+	return nr;
 }
 
 /* ---- files ------------------------------------------------------------------------------- */

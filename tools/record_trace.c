@@ -15,10 +15,11 @@
  * Invariants   I1  a tracee's first line is preceded by its birth: either the return of the call
  *              that made it, or a `born` line.
  *              I2  nothing strace read from the program's memory gets into the recording but
- *              numbers; of paths only those of mapped and executed files.
+ *              numbers, names of anonymous mappings, and what was read of /proc/PID/maps; of
+ *              paths only those of mapped and executed files.
  *
- * Worst case   Memory grows with the number of tasks (one parent number each) and of different
- *              files opened.
+ * Worst case   Memory grows with the number of tasks (one parent number each), of files mapped or
+ *              executed, and by a pointer for each file opened.
  */
 #define _GNU_SOURCE
 #include "record_internal.h"
@@ -136,7 +137,8 @@ static void inherit(struct record_trace *trace, struct tracee *child,
 	bool has_flags = call && (call->nr == REC_NR_clone || call->nr == REC_NR_clone3);
 	uint64_t flags = has_flags ? call->args[0] : 0;
 
-	child->fds = record_share_fds(parent ? parent->fds : NULL, flags & CLONE_FILES);
+	child->fds = parent ? record_share_fds(parent->fds, flags & CLONE_FILES) :
+		     record_new_fds(&trace->files);
 	child->cwd = record_share_cwd(parent ? parent->cwd : NULL, flags & CLONE_FS);
 	if (parent)
 		trace->parents[child->pid] = parent->pid;
@@ -202,6 +204,8 @@ static struct tracee *first_tracee(struct record_trace *trace, int host_pid)
 	tracee->claimed = true;
 	trace->first_pid = host_pid;
 	inherit(trace, tracee, NULL, NULL);
+	record_drop_fds(tracee->fds);
+	tracee->fds = record_share_fds(trace->born_fds, false);
 	if (!getcwd(tracee->cwd->path, sizeof(tracee->cwd->path)))
 		tracee->cwd->path[0] = '\0';
 	return tracee;
@@ -250,48 +254,49 @@ static uint32_t claim_child(struct record_trace *trace, struct tracee *parent,
 
 /* ---- consequences ------------------------------------------------------------------------ */
 
-/* chdir("path"), fchdir(fd<path>): kept for the sake of relative program names. */
-static void follow_chdir(struct tracee *tracee, const char *name, const char *at)
-{
-	char path[PATH_MAX], joined[PATH_MAX];
-	size_t length;
-	int64_t fd;
-
-	if (strcmp(name, "chdir") == 0 && strace_string(&at, path, sizeof(path), &length))
-		record_join_path(joined, sizeof(joined), tracee->cwd->path, path);
-	else if (strcmp(name, "fchdir") == 0 && strace_fd(&at, &fd, joined, sizeof(joined)))
-		;
-	else
-		return;
-	strcpy(tracee->cwd->path, joined);
-}
-
 static void close_fds(struct fd_table *fds, uint64_t first, uint64_t last)
 {
 	for (uint64_t fd = first; fd <= last && fd < fds->nr; fd++)
-		fds->files[fd] = 0;
+		record_set_fd(fds, (int64_t)fd, 0);
 }
 
+/* The call itself tells the size: no line of its own is needed. */
 static void set_size(struct record_trace *trace, uint64_t id, uint64_t size, bool only_grow)
 {
 	struct record_file *file = record_file_get(&trace->files, id);
 
-	if (file && (!only_grow || file->file.size_bytes == REC_SIZE_UNKNOWN ||
-		     file->file.size_bytes < size))
-		file->file.size_bytes = size;
+	if (!file)
+		return;
+	if (!only_grow || (file->size_now != REC_SIZE_UNKNOWN && file->size_now < size))
+		file->size_now = size;
+	if (!only_grow || (file->size_followed != REC_SIZE_UNKNOWN && file->size_followed < size))
+		file->size_followed = size;
+	file->changed = true;
 }
 
 static void follow_open(struct record_trace *trace, struct tracee *tracee, const char *label,
 			struct rec_call *call)
 {
-	uint32_t id;
+	bool is_memfd = call->nr == REC_NR_memfd_create || call->nr == REC_NR_memfd_secret;
+	uint64_t flags = call->nr == REC_NR_creat ? O_TRUNC : is_memfd ? 0 : call->args[0];
+	struct record_file *file;
+	uint32_t id = 0;
 
-	if (call->nr == REC_NR_memfd_create || call->nr == REC_NR_memfd_secret)
-		id = record_new_memfd(trace);
-	else
-		id = label[0] ? record_file_by_path(&trace->files, label) : 0;
-	record_set_fd(tracee->fds, call->result, id);
+	if (is_memfd)
+		id = record_new_memfd(trace, tracee->host_pid, call->result, label);
+	else if (record_open_view(trace, tracee->fds, call->result, label))
+		return;
+	else if (label[0])
+		id = record_file_by_path(&trace->files, label);
+	record_open_file(tracee->fds, call->result, id, flags & O_APPEND);
 	call->out[0] = id;
+	file = record_file_get(&trace->files, id);
+	if (!file || (!is_memfd && !(flags & O_TRUNC)))
+		return;
+	file->size_followed = 0;
+	file->changed = true;
+	if (file->used && file->file.kind == REC_FILE_REGULAR)
+		record_tell_size(trace, tracee, id, 0);
 }
 
 /* What a call that succeeded changes of what is tracked here: descriptors and sizes. */
@@ -314,12 +319,13 @@ static void follow_file(struct record_trace *trace, struct tracee *tracee, const
 		break;
 	case REC_NR_fcntl:
 		if (args[1] == F_DUPFD || args[1] == F_DUPFD_CLOEXEC)
-			record_set_fd(fds, call->result, record_get_fd(fds, (int64_t)args[0]));
+			record_copy_fd(fds, (int64_t)args[0], call->result);
 		break;
 	case REC_NR_dup:
 	case REC_NR_dup2:
 	case REC_NR_dup3:
-		record_set_fd(fds, call->result, record_get_fd(fds, (int64_t)args[0]));
+		if ((int64_t)args[0] != call->result)
+			record_copy_fd(fds, (int64_t)args[0], call->result);
 		break;
 	case REC_NR_ftruncate:
 		set_size(trace, args[2], args[1], false);
@@ -364,7 +370,7 @@ static void follow_proc(struct record_trace *trace, struct tracee *tracee, struc
 
 /* What @call, which succeeded, changes here. */
 static void follow(struct record_trace *trace, struct tracee *tracee, const char *label,
-		   const char *args, struct rec_call *call)
+		   struct rec_call *call)
 {
 	switch (call->class) {
 	case REC_CLASS_MEM:
@@ -383,28 +389,7 @@ static void follow(struct record_trace *trace, struct tracee *tracee, const char
 		record_set_fd(tracee->fds, call->result, 0);
 		break;
 	case REC_CLASS_OTHER:
-		follow_chdir(tracee, call->name, args);
 		break;
-	}
-}
-
-/* A read from a /proc/PID/maps is worth a line of its own. */
-static void note_maps_read(struct record_trace *trace, struct tracee *tracee, const char *args,
-			   const struct rec_call *call)
-{
-	struct rec_call event = { .kind = REC_MAPS_READ, .pid = tracee->pid };
-	const struct record_file *file;
-	uint64_t fd;
-
-	if (strcmp(call->name, "read") != 0 && strcmp(call->name, "pread64") != 0 &&
-	    strcmp(call->name, "readv") != 0)
-		return;
-	if (call->result <= 0 || !strace_number(&args, &fd))
-		return;
-	file = record_file_get(&trace->files, record_get_fd(tracee->fds, (int64_t)fd));
-	if (file && file->is_maps) {
-		event.args[0] = (uint64_t)call->result;
-		record_write_line(trace, &event);
 	}
 }
 
@@ -414,15 +399,17 @@ static bool not_understood(struct record_trace *trace, const struct strace_line 
 {
 	if (trace->failed)
 		return false;
-	return record_fail(trace, "strace printed a %s that is not understood", line->name);
+	return record_fail(trace, "strace printed a %s that is not understood: (%.100s) = %.60s",
+			   line->name, line->args, line->result ? line->result : "(none)");
 }
 
 static void start_call(struct rec_call *call, const struct strace_line *line, uint32_t pid)
 {
 	memset(call, 0, sizeof(*call));
 	call->pid = pid;
-	strcpy(call->name, line->name);
-	call->nr = rec_call_by_name(line->name, strlen(line->name));
+	/* "????" stands for a call whose task was killed before strace could ask for it. */
+	strcpy(call->name, line->name[0] >= 'a' && line->name[0] <= 'z' ? line->name : "unknown");
+	call->nr = rec_call_by_name(call->name, strlen(call->name));
 	call->class = rec_call_desc(call->nr)->class;
 }
 
@@ -433,12 +420,12 @@ static bool finish_call(struct record_trace *trace, struct tracee *tracee, const
 	if (call->has_result && call->result >= 0) {
 		if (!record_decode_out(trace, tracee, args, call))
 			return false;
-		follow(trace, tracee, label, args, call);
+		follow(trace, tracee, label, call);
 	}
 	record_write_line(trace, call);
 	trace->nr_calls++;
-	if (call->has_result && call->class == REC_CLASS_OTHER)
-		note_maps_read(trace, tracee, args, call);
+	if (call->has_result && call->result >= 0 && call->class == REC_CLASS_OTHER)
+		record_other_call(trace, tracee, args, call);
 	return true;
 }
 
@@ -450,12 +437,16 @@ static bool take_call(struct record_trace *trace, struct tracee *tracee,
 
 	start_call(&call, line, tracee->pid);
 	call.kind = REC_CALL;
-	if (!record_parse_result(line->result, &call, label, sizeof(label)))
+	if (tracee->in_call || !record_parse_result(line->result, &call, label, sizeof(label)))
 		return not_understood(trace, line);
 	/* A killed call may be printed without all its arguments. */
 	if (!record_decode_args(trace, tracee, line->args, &call) &&
 	    (trace->failed || call.has_result))
 		return not_understood(trace, line);
+	if (!trace->nr_lines && call.result < 0)
+		return record_fail(trace, "it cannot be executed: %s",
+				   rec_errno_name((int)-call.result) ?
+				   rec_errno_name((int)-call.result) : "unknown error");
 	return finish_call(trace, tracee, label, line->args, &call) ||
 	       not_understood(trace, line);
 }
@@ -467,7 +458,7 @@ static bool take_unfinished(struct record_trace *trace, struct tracee *tracee,
 
 	start_call(&call, line, tracee->pid);
 	call.kind = REC_BEGIN;
-	if (!record_decode_args(trace, tracee, line->args, &call))
+	if (tracee->in_call || !record_decode_args(trace, tracee, line->args, &call))
 		return not_understood(trace, line);
 	record_write_line(trace, &call);
 	/* The number is free from here on: another thread may get it before this call returns. */
@@ -484,7 +475,8 @@ static bool take_resumed(struct record_trace *trace, struct tracee *tracee,
 	struct rec_call call;
 	bool good;
 
-	if (!tracee->in_call || strcmp(tracee->call.name, line->name) != 0)
+	if (!tracee->in_call ||
+	    (strcmp(tracee->call.name, line->name) != 0 && line->name[0] != '?'))
 		return not_understood(trace, line);
 	call = tracee->call;
 	call.kind = REC_END;
@@ -538,6 +530,7 @@ static bool take_signal(struct record_trace *trace, struct tracee *tracee,
 			const struct strace_line *line)
 {
 	struct rec_call event = { .kind = REC_SIGNAL, .pid = tracee->pid };
+	uint64_t sender = 0;
 
 	event.args[0] = (uint64_t)rec_signal_by_name(line->name, strlen(line->name));
 	if (line->kind == STRACE_STOPPED) {
@@ -545,10 +538,20 @@ static bool take_signal(struct record_trace *trace, struct tracee *tracee,
 	} else {
 		strace_field(line->args, "si_code", &event.args[1]);
 		strace_field(line->args, "si_addr", &event.args[2]);
+		strace_field(line->args, "si_pid", &sender);
 		event.args[1] = (uint64_t)(int64_t)(int32_t)event.args[1];
+		event.other = record_ordinal_of(trace, (int32_t)sender);
 	}
 	record_write_line(trace, &event);
 	return true;
+}
+
+/* "12 [ Process PID=12 runs in 32 bit mode. ]" */
+static bool is_mode_note(const char *text)
+{
+	text += strspn(text, "0123456789 ");
+	return text[0] == '[' && (strstr(text, "runs in 32 bit mode") ||
+				  strstr(text, "runs in x32 mode"));
 }
 
 bool record_trace_line(struct record_trace *trace, char *text)
@@ -558,10 +561,10 @@ bool record_trace_line(struct record_trace *trace, char *text)
 
 	if (trace->failed)
 		return false;
-	if (strstr(text, "runs in 32 bit mode") || strstr(text, "runs in x32 mode"))
+	if (is_mode_note(text))
 		return record_fail(trace, "the program runs in 32-bit mode");
 	if (!strace_split(text, &line))
-		return record_fail(trace, "strace printed a line that is not understood");
+		return record_fail(trace, "strace printed what is not understood: %.150s", text);
 	tracee = tracee_of(trace, line.pid);
 	if (trace->nr_tasks >= REC_TASKS_MAX || trace->files.nr >= UINT32_MAX / 2)
 		return record_fail(trace, "more tasks or files than a recording can hold");
@@ -592,30 +595,49 @@ static uint32_t number_files(struct record_files *files)
 	uint32_t nr = 0;
 
 	for (uint32_t i = 0; i < files->nr; i++)
-		if (files->files[i]->used)
+		if (files->files[i] && files->files[i]->used)
 			files->files[i]->final_id = ++nr;
 	return nr;
+}
+
+static uint32_t final_id(struct record_files *files, uint64_t id)
+{
+	const struct record_file *file = record_file_get(files, id);
+
+	return file ? file->final_id : 0;
 }
 
 static void write_files(struct record_files *files, FILE *out)
 {
 	for (uint32_t i = 0; i < files->nr; i++) {
 		struct record_file *file = files->files[i];
-		struct record_file *interp = record_file_get(files, file->elf.interp);
+		const struct record_file *interp;
 
-		if (!file->used)
+		if (!file || !file->used)
 			continue;
+		interp = record_file_get(files, file->elf.interp);
 		file->file.id = file->final_id;
-		file->file.label = file->label;
+		file->file.label = file->first_label;
 		file->elf.interp = interp ? interp->final_id : 0;
+		file->script.interp = final_id(files, file->script.interp);
 		recording_write_file(out, &file->file);
 	}
+}
+
+/* "12 maps .." and "12 renamed @3 label": only what stands before the text is ours. */
+static const char *end_of_numbers(const char *line)
+{
+	const char *name = strchr(line, ' ');
+
+	if (name && strncmp(name, " maps ", 6) == 0)
+		return line;
+	return line + strlen(line);
 }
 
 /* @line with its provisional file numbers replaced. */
 static void copy_line(struct record_trace *trace, const char *line, FILE *out)
 {
-	const char *at;
+	const char *at, *end_of_ids = end_of_numbers(line);
 	uint32_t pid;
 	int length = 0;
 
@@ -623,14 +645,14 @@ static void copy_line(struct record_trace *trace, const char *line, FILE *out)
 		fprintf(out, "%u born %u\n", pid, trace->parents[pid]);
 		return;
 	}
-	while ((at = strstr(line, " @")) != NULL) {
-		const struct record_file *file;
+	while ((at = strstr(line, " @")) != NULL && at < end_of_ids) {
+		uint32_t id;
 		char *end;
 
 		fwrite(line, 1, (size_t)(at - line), out);
-		file = record_file_get(&trace->files, strtoul(at + 2, &end, 10));
-		if (file && file->final_id)
-			fprintf(out, " @%u", file->final_id);
+		id = final_id(&trace->files, strtoul(at + 2, &end, 10));
+		if (id)
+			fprintf(out, " @%u", id);
 		else
 			fputs(" @-", out);
 		line = end == at + 2 ? at + 3 : end;
@@ -644,6 +666,10 @@ bool record_trace_finish(struct record_trace *trace, struct rec_info *info, FILE
 
 	info->nr_files = number_files(&trace->files);
 	info->nr_tasks = trace->nr_tasks;
+	info->born_fds = trace->born;
+	info->nr_born_fds = trace->nr_born;
+	for (unsigned int i = 0; i < trace->nr_born; i++)
+		trace->born[i].file = final_id(&trace->files, trace->born[i].file);
 	if (info->nr_files > REC_FILES_MAX)
 		return record_fail(trace, "more files than a recording can hold");
 	if (!info->nr_tasks)
@@ -668,7 +694,20 @@ struct record_trace *record_trace_new(FILE *body)
 
 	trace->body = body;
 	trace->by_pid = record_checked(calloc(PID_SLOTS, sizeof(*trace->by_pid)));
+	trace->born_fds = record_new_fds(&trace->files);
 	return trace;
+}
+
+void record_trace_born_fd(struct record_trace *trace, int32_t fd, const char *label)
+{
+	struct rec_born_fd *born = record_checked(realloc(trace->born, (trace->nr_born + 1) *
+							  sizeof(*born)));
+
+	trace->born = born;
+	born += trace->nr_born++;
+	born->fd = fd;
+	born->file = label[0] == '/' ? record_file_by_path(&trace->files, label) : 0;
+	record_set_fd(trace->born_fds, fd, born->file);
 }
 
 void record_trace_free(struct record_trace *trace)
@@ -681,6 +720,8 @@ void record_trace_free(struct record_trace *trace)
 	free(trace->by_pid);
 	free(trace->makers);
 	free(trace->parents);
+	free(trace->born);
+	record_drop_fds(trace->born_fds);
 	record_files_free(&trace->files);
 	free(trace);
 }

@@ -20,7 +20,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define REC_FORMAT_VERSION	1
+#define REC_FORMAT_VERSION	2
 #define REC_LINE_MAX		4096	/* bytes of one line, newline included */
 #define REC_FILES_MAX		65536
 #define REC_SEGMENTS_MAX	64	/* PT_LOAD headers of one file */
@@ -31,9 +31,12 @@
 #define REC_SIZE_UNKNOWN	UINT64_MAX	/* written `?` */
 #define REC_UNLIMITED		UINT64_MAX	/* a limit; RLIM_INFINITY */
 #define REC_NR_LIMITS		16	/* indexed by RLIMIT_* */
-#define REC_NR_ARGS		8
+#define REC_BORN_FDS_MAX	4096	/* descriptors a program is started with */
+#define REC_TEXT_MAX		1024	/* bytes of a text or label, decoded */
+#define REC_NR_ARGS		12
 #define REC_NR_OUT		4
 #define REC_NAME_MAX		40
+#define REC_STATUS_UNKNOWN	0xffffffffu
 #define REC_PID_UNKNOWN		0x7fffffff	/* an argument naming a task outside; written `?` */
 
 /* ---- the head ---------------------------------------------------------------------------- */
@@ -47,8 +50,17 @@ enum rec_anon_align {
 	REC_ANON_ALIGN_EXACT,	/* length is a multiple of the huge page */
 };
 
+/* What [vsyscall] is in /proc/PID/maps. */
+enum rec_vsyscall { REC_VSYSCALL_NONE, REC_VSYSCALL_XONLY, REC_VSYSCALL_READABLE };
+
 struct rec_limit {
 	uint64_t cur, max;	/* REC_UNLIMITED or bytes/count */
+};
+
+/* A descriptor that the recorded program is started with. */
+struct rec_born_fd {
+	int32_t fd;
+	uint32_t file;		/* file id if it is ever mapped or executed, else 0 */
 };
 
 /* Facts of the host, measured by `karc record` in the recorded program's own context. */
@@ -67,6 +79,10 @@ struct rec_info {
 	bool legacy_va_layout;
 	enum rec_thp thp, thp_shmem;	/* `within_size` and `advise` of shmem: REC_THP_MADVISE */
 	uint64_t vvar_bytes, vdso_bytes;	/* vvar_bytes: all vvar mappings together */
+	uint64_t vvar_clock_bytes;	/* of these the upper part, [vvar_vclock]; 0: it has none */
+	enum rec_vsyscall vsyscall;
+	uint64_t capabilities;		/* effective ones of the program when it starts */
+	uint64_t ignored_signals;	/* then, too: bit sig - 1 */
 	unsigned int auxv_entries;	/* AT_NULL included: for the initial stack pointer */
 	unsigned int platform_bytes;	/* strlen(AT_PLATFORM) + 1 */
 	uint64_t personality;		/* of the recorded program when it starts */
@@ -75,7 +91,8 @@ struct rec_info {
 	enum rec_anon_align anon_align;
 	bool align_snug;		/* two aligned mappings in a row leave no hole between */
 	struct rec_limit limits[REC_NR_LIMITS];
-	unsigned int nr_files, nr_tasks;
+	unsigned int nr_files, nr_tasks, nr_born_fds;
+	const struct rec_born_fd *born_fds;	/* in the order of their numbers */
 	uint64_t nr_lines;		/* of the body; known only at the end of reading */
 };
 
@@ -110,6 +127,13 @@ struct rec_elf {
 	const struct rec_segment *segments;	/* in file order */
 };
 
+/* Of an executed script: what its first line adds to the arguments of its interpreter. */
+struct rec_script {
+	uint32_t interp;		/* file id, 0: not found out; may be a script itself */
+	unsigned int name_bytes;	/* of its path as written, with a NUL */
+	unsigned int arg_bytes;		/* of the one argument with a NUL; 0: there is none */
+};
+
 /* A file that was mapped or executed. */
 struct rec_file {
 	uint32_t id;		/* 1 .. nr_files; 0 stands for no file or one never mapped */
@@ -117,8 +141,11 @@ struct rec_file {
 	unsigned int mode;	/* permission bits */
 	uint64_t size_bytes;	/* at its first mapping, or REC_SIZE_UNKNOWN */
 	uint64_t align_bytes;	/* what large mappings of it are aligned to: page or huge page */
-	const char *label;	/* the path, decoded; says what it was, is never opened */
-	const struct rec_elf *elf;	/* NULL: never executed */
+	const char *label;	/* the path, decoded; says what it was, is never opened. What maps
+				   shows but for " (deleted)": "/memfd:NAME" for a memfd. It is
+				   that of the first mapping; REC_RENAMED and REC_REMOVED follow */
+	const struct rec_elf *elf;	/* NULL: never executed, or no program */
+	const struct rec_script *script;	/* NULL: never executed, or no script */
 };
 
 /* ---- the body ---------------------------------------------------------------------------- */
@@ -134,19 +161,41 @@ enum rec_kind {
 	REC_BORN,	/* pid shows itself before the call of @other that makes it has ended */
 	REC_EXITED,	/* args[0] = exit code */
 	REC_KILLED,	/* args[0] = signal, args[1] = 1 if it dumped core */
-	REC_SIGNAL,	/* args[0] = signal, [1] = si_code, [2] = si_addr for faults, else 0 */
+	REC_SIGNAL,	/* args[0] = signal, [1] = si_code, [2] = si_addr for faults, else 0; @other =
+			   the task that sent it (or died, for SIGCHLD), 0: none of the recorded */
 	REC_STOPPED,	/* args[0] = signal */
 	REC_SUPERSEDED,	/* thread @other executes a program and takes over @pid; @other is gone */
 	REC_RESIZED,	/* file args[0] now has args[1] bytes */
-	REC_MAPS_READ,	/* args[0] bytes of a /proc/PID/maps were read by pid */
+	REC_REMOVED,	/* the name of file args[0] is gone: maps shows it as " (deleted)" */
+	REC_RENAMED,	/* file args[0] is now called text */
+	REC_RECEIVED,	/* descriptor args[0], close-on-exec if args[1], of file args[2] came in a
+			   message: the call that took it has just been told */
+	REC_MAPS_READ,	/* text is what pid read of the maps of task @other, see below */
+	REC_VIEW_READ,	/* args[0] bytes of what text names (smaps, numa_maps, pagemap ..; or maps of
+			   a task outside, @other 0) of task @other were read: not to be compared */
+};
+
+/*
+ * What was read of a /proc/PID/maps comes as a run of REC_MAPS_READ right behind the call that
+ * read it (REC_CALL or REC_END of the same pid), one for each line or part of a line. A line's
+ * text was made when its beginning was read: a part that only ends or continues one tells of that
+ * moment, which matters when the program reads in small steps.
+ * args[0] is where in the file the piece begins, args[1] is how it lies in its line.
+ */
+enum rec_maps_piece {
+	REC_MAPS_INSIDE = 0,	/* neither begins nor ends its line */
+	REC_MAPS_BEGINS = 1,	/* the line begins with it */
+	REC_MAPS_ENDS = 2,	/* the line ends with it; the newline is not in text */
+	REC_MAPS_LINE = 3,	/* it is a whole line */
+	REC_MAPS_EOF = 4,	/* nothing was read at args[0]: no lines follow there */
 };
 
 enum rec_class {
-	REC_CLASS_OTHER,	/* counted and skipped: name and result only */
+	REC_CLASS_OTHER,	/* counted and skipped: name and result only, but rt_sigaction */
 	REC_CLASS_MEM,		/* changes or asks the address space */
 	REC_CLASS_PROC,		/* makes, ends, waits for or changes tasks */
 	REC_CLASS_FILE,		/* makes, copies, closes descriptors, resizes files */
-	REC_CLASS_NEWFD,	/* a socket, an epoll ...: a new descriptor, no args */
+	REC_CLASS_NEWFD,	/* a socket, an epoll ...: a new descriptor */
 };
 
 /*
@@ -154,29 +203,49 @@ enum rec_class {
  *
  * Letters say how a value is written and checked; values come in this order in args[] and
  * out[]. x hexadecimal; u unsigned; d signed; o octal; f descriptor (signed 32 bits); p pid
- * ordinal (0 and -1 as in the call, a group as its leader's negative); @ file id.
- * Outputs are there only if the call succeeded (nr_out says).
+ * ordinal (0 and -1 as in the call, a group as its leader's negative); q the same, or for P_PIDFD
+ * a descriptor; @ file id; s text, at most one in a call: args[] gets 1 and rec_call.text is it, or
+ * 0 and NULL where there is none.
+ * Outputs are there only if the call succeeded, and some not even then: nr_out says.
+ * A result that is a task (p) is 0 when that task is outside the recording.
  *
  * mmap             addr length prot flags fd offset @file   (@file decides, fd tells)
  * pkey_mprotect    addr length prot pkey
  * mremap           old_addr old_length new_length flags new_addr
  * execve(at)       @file @image argc arg_bytes envc env_bytes path_bytes
+ *                  argc' arg_bytes' path_bytes' first_bytes' name
  *                  @file is what was named, @image what is mapped: they differ for scripts, and
  *                  argc and the bytes (terminating NULs included) are then those that the
- *                  interpreter's stack gets. @image 0: could not be found out.
+ *                  interpreter's stack gets. With a prime: as the program gave them, with the
+ *                  bytes of its argv[0]; rec_file.script leads from one to the other. @image 0:
+ *                  could not be found out. name: last component of the path, what comm becomes.
+ *                  All 0 when it failed.
  * clone clone3     flags (CSIGNAL bits out) exit_signal stack stack_bytes parent_tid child_tid tls
  *                  out: pidfd, -1 without CLONE_PIDFD. stack is clone3's lowest byte, clone's top
  *                  with stack_bytes 0.
  * wait4            pid                          out: status options
  * waitid           idtype id                    out: pid si_code si_status options
- * pipe2                                         out: both ends, flags
- * prlimit64        pid resource set cur max     (set 0: only asked)
- * setrlimit        resource cur max
- * shmget           key size flags               shmat  id addr flags      shmctl id cmd
- * memfd_create     flags
+ *                  Where the program did not ask for the status: REC_STATUS_UNKNOWN; where it did
+ *                  not ask for the structure: pid REC_PID_UNKNOWN.
+ * kill             pid signal                   tkill tid signal   tgkill tgid tid signal
+ * rt_sigqueueinfo  as kill                      rt_tgsigqueueinfo  as tgkill
+ * pidfd_send_signal  pidfd signal
+ * rt_sigaction     signal disposition flags: disposition -1 only asked for, 0 default, 1 ignored,
+ *                  2 a handler; flags are sa_flags, of which SA_NOCLDWAIT reaps children at once
+ * setpgid          pid group
+ * prctl            option, four arguments (0 where they are no number), the name of PR_SET_VMA
+ *                  (none: it is taken away)
+ * pipe2            out: both ends, flags        socketpair  out: both ends, type with flags
+ * prlimit64        pid resource set cur max     (set 0: only asked)  out: old cur, max if asked
+ * setrlimit        resource cur max             getrlimit  resource  out: cur max
+ * shmget           key size flags               shmat  id addr flags
+ * shmctl           id cmd                       out: size attached, of IPC_STAT
+ *                  The id of a segment is a number of the recording host.
+ * memfd_create     flags                        memfd_secret  flags
  * fcntl            fd cmd arg
  * fallocate        fd mode offset length @file
  * io_setup         nr                           out: address of the ring in the address space
+ * class NEWFD      1 if the new descriptor is closed on exec, else 0
  */
 #define REC_CALLS(X) \
 	X(mmap,			MEM,	"xuxxfx@",	'x', "") \
@@ -207,15 +276,15 @@ enum rec_class {
 	X(shmget,		MEM,	"xux",		'd', "") \
 	X(shmat,		MEM,	"dxx",		'x', "") \
 	X(shmdt,		MEM,	"x",		'd', "") \
-	X(shmctl,		MEM,	"dd",		'd', "") \
+	X(shmctl,		MEM,	"dd",		'd', "uu") \
 	X(userfaultfd,		MEM,	"x",		'f', "") \
 	X(io_setup,		MEM,	"u",		'd', "x") \
 	X(io_destroy,		MEM,	"x",		'd', "") \
 	X(modify_ldt,		MEM,	"d",		'd', "") \
 	X(process_mrelease,	MEM,	"",		'd', "") \
 	\
-	X(execve,		PROC,	"@@uuuuu",	'd', "") \
-	X(execveat,		PROC,	"@@uuuuu",	'd', "") \
+	X(execve,		PROC,	"@@uuuuuuuuus",	'd', "") \
+	X(execveat,		PROC,	"@@uuuuuuuuus",	'd', "") \
 	X(clone,		PROC,	"xuxuxxx",	'p', "f") \
 	X(clone3,		PROC,	"xuxuxxx",	'p', "f") \
 	X(fork,			PROC,	"",		'p', "") \
@@ -223,17 +292,30 @@ enum rec_class {
 	X(exit,			PROC,	"d",		'd', "") \
 	X(exit_group,		PROC,	"d",		'd', "") \
 	X(wait4,		PROC,	"p",		'p', "xx") \
-	X(waitid,		PROC,	"dp",		'd', "pddx") \
+	X(waitid,		PROC,	"dq",		'd', "pddx") \
 	X(set_tid_address,	PROC,	"x",		'p', "") \
 	X(getpid,		PROC,	"",		'p', "") \
 	X(gettid,		PROC,	"",		'p', "") \
 	X(getppid,		PROC,	"",		'p', "") \
 	X(arch_prctl,		PROC,	"xx",		'd', "") \
-	X(prctl,		PROC,	"dxxxx",	'd', "") \
+	X(prctl,		PROC,	"dxxxxs",	'd', "") \
 	X(personality,		PROC,	"x",		'x', "") \
-	X(prlimit64,		PROC,	"pdduu",	'd', "") \
+	X(prlimit64,		PROC,	"pdduu",	'd', "uu") \
 	X(setrlimit,		PROC,	"duu",		'd', "") \
+	X(getrlimit,		PROC,	"d",		'd', "uu") \
+	X(kill,			PROC,	"pd",		'd', "") \
+	X(tkill,		PROC,	"pd",		'd', "") \
+	X(tgkill,		PROC,	"ppd",		'd', "") \
+	X(rt_sigqueueinfo,	PROC,	"pd",		'd', "") \
+	X(rt_tgsigqueueinfo,	PROC,	"ppd",		'd', "") \
+	X(pidfd_send_signal,	PROC,	"fd",		'd', "") \
+	X(setpgid,		PROC,	"pp",		'd', "") \
+	X(getpgid,		PROC,	"p",		'p', "") \
+	X(getpgrp,		PROC,	"",		'p', "") \
+	X(setsid,		PROC,	"",		'p', "") \
+	X(getsid,		PROC,	"p",		'p', "") \
 	X(unshare,		PROC,	"x",		'd', "") \
+	X(rt_sigaction,		OTHER,	"ddx",		'd', "") \
 	\
 	X(open,			FILE,	"xo",		'f', "@") \
 	X(openat,		FILE,	"xo",		'f', "@") \
@@ -249,35 +331,35 @@ enum rec_class {
 	X(fcntl,		FILE,	"fdx",		'd', "") \
 	X(pipe,			FILE,	"",		'd', "ff") \
 	X(pipe2,		FILE,	"",		'd', "ffx") \
-	X(socketpair,		FILE,	"",		'd', "ff") \
+	X(socketpair,		FILE,	"",		'd', "ffx") \
 	X(ftruncate,		FILE,	"fu@",		'd', "") \
 	X(truncate,		FILE,	"u@",		'd', "") \
 	X(fallocate,		FILE,	"fxuu@",	'd', "") \
 	\
-	X(socket,		NEWFD,	"",		'f', "") \
-	X(accept,		NEWFD,	"",		'f', "") \
-	X(accept4,		NEWFD,	"",		'f', "") \
-	X(eventfd,		NEWFD,	"",		'f', "") \
-	X(eventfd2,		NEWFD,	"",		'f', "") \
-	X(epoll_create,		NEWFD,	"",		'f', "") \
-	X(epoll_create1,	NEWFD,	"",		'f', "") \
-	X(timerfd_create,	NEWFD,	"",		'f', "") \
-	X(signalfd,		NEWFD,	"",		'f', "") \
-	X(signalfd4,		NEWFD,	"",		'f', "") \
-	X(inotify_init,		NEWFD,	"",		'f', "") \
-	X(inotify_init1,	NEWFD,	"",		'f', "") \
-	X(fanotify_init,	NEWFD,	"",		'f', "") \
-	X(pidfd_open,		NEWFD,	"",		'f', "") \
-	X(pidfd_getfd,		NEWFD,	"",		'f', "") \
-	X(perf_event_open,	NEWFD,	"",		'f', "") \
-	X(io_uring_setup,	NEWFD,	"",		'f', "") \
-	X(open_by_handle_at,	NEWFD,	"",		'f', "") \
-	X(open_tree,		NEWFD,	"",		'f', "") \
-	X(fsopen,		NEWFD,	"",		'f', "") \
-	X(fsmount,		NEWFD,	"",		'f', "") \
-	X(fspick,		NEWFD,	"",		'f', "") \
-	X(mq_open,		NEWFD,	"",		'f', "") \
-	X(landlock_create_ruleset, NEWFD, "",		'f', "")
+	X(socket,		NEWFD,	"d",		'f', "") \
+	X(accept,		NEWFD,	"d",		'f', "") \
+	X(accept4,		NEWFD,	"d",		'f', "") \
+	X(eventfd,		NEWFD,	"d",		'f', "") \
+	X(eventfd2,		NEWFD,	"d",		'f', "") \
+	X(epoll_create,		NEWFD,	"d",		'f', "") \
+	X(epoll_create1,	NEWFD,	"d",		'f', "") \
+	X(timerfd_create,	NEWFD,	"d",		'f', "") \
+	X(signalfd,		NEWFD,	"d",		'f', "") \
+	X(signalfd4,		NEWFD,	"d",		'f', "") \
+	X(inotify_init,		NEWFD,	"d",		'f', "") \
+	X(inotify_init1,	NEWFD,	"d",		'f', "") \
+	X(fanotify_init,	NEWFD,	"d",		'f', "") \
+	X(pidfd_open,		NEWFD,	"d",		'f', "") \
+	X(pidfd_getfd,		NEWFD,	"d",		'f', "") \
+	X(perf_event_open,	NEWFD,	"d",		'f', "") \
+	X(io_uring_setup,	NEWFD,	"d",		'f', "") \
+	X(open_by_handle_at,	NEWFD,	"d",		'f', "") \
+	X(open_tree,		NEWFD,	"d",		'f', "") \
+	X(fsopen,		NEWFD,	"d",		'f', "") \
+	X(fsmount,		NEWFD,	"d",		'f', "") \
+	X(fspick,		NEWFD,	"d",		'f', "") \
+	X(mq_open,		NEWFD,	"d",		'f', "") \
+	X(landlock_create_ruleset, NEWFD, "d",		'f', "")
 
 /* Keys of the known calls: REC_NR_mmap ... */
 enum rec_call_nr {
@@ -304,11 +386,13 @@ struct rec_call {
 	bool has_result;		/* false: `= ?`, the call never came back (exit, killed) */
 	uint8_t nr_args, nr_out;
 	uint32_t pid;
-	uint32_t other;			/* REC_BORN: parent or 0; REC_SUPERSEDED: thread */
+	uint32_t other;			/* another task, see enum rec_kind */
 	uint64_t line;			/* in the file, from 1 */
 	int64_t result;			/* -errno on error, -ERESTART* included */
 	uint64_t args[REC_NR_ARGS];	/* signed ones sign-extended */
 	uint64_t out[REC_NR_OUT];
+	const char *text;		/* with a NUL; borrowed until the next recording_next() */
+	size_t text_bytes;		/* without it; 0 where there is no text */
 	char name[REC_NAME_MAX];	/* of the call; empty for events */
 };
 
@@ -330,6 +414,8 @@ struct recording;
  * Errors: NULL when there is no such file, it is no recording, or its head is wrong.
  */
 struct recording *recording_open(const char *path, struct recording_error *err);
+/* The same of an open stream, which it takes: closed at the end, and when NULL is returned. */
+struct recording *recording_open_stream(FILE *in, struct recording_error *err);
 void recording_close(struct recording *rec);
 
 /**

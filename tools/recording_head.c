@@ -11,10 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAGIC	"karc-recording "
+
 /* ---- the head: facts --------------------------------------------------------------------- */
 
 static const char *const thp_names[] = { "none", "never", "madvise", "always" };
 static const char *const anon_align_names[] = { "none", "large", "exact" };
+static const char *const vsyscall_names[] = { "none", "xonly", "readable" };
 static const char *const fit_names[] = { "loose", "snug" };
 
 static int parse_kernel(struct rec_words *words, struct rec_info *info)
@@ -118,6 +121,37 @@ static int parse_thp_name(struct rec_words *words, enum rec_thp *thp)
 	return 1;
 }
 
+static int parse_vvar_clock(struct rec_words *words, struct rec_info *info)
+{
+	return rec_take_u64(words, 1 << 20, "a vvar_vclock size", &info->vvar_clock_bytes);
+}
+
+static int parse_vsyscall(struct rec_words *words, struct rec_info *info)
+{
+	unsigned int index;
+
+	if (rec_take_name(words, vsyscall_names, 3, "none, xonly or readable", &index) < 0)
+		return -1;
+	info->vsyscall = (enum rec_vsyscall)index;
+	return 1;
+}
+
+static int parse_capabilities(struct rec_words *words, struct rec_info *info)
+{
+	return rec_take_u64(words, UINT64_MAX, "a set of capabilities", &info->capabilities);
+}
+
+static int parse_ignored(struct rec_words *words, struct rec_info *info)
+{
+	return rec_take_u64(words, UINT64_MAX, "a set of signals", &info->ignored_signals);
+}
+
+static int parse_nr_born_fds(struct rec_words *words, struct rec_info *info)
+{
+	return rec_take_u32(words, REC_BORN_FDS_MAX, "a number of descriptors",
+			    &info->nr_born_fds);
+}
+
 static int parse_thp(struct rec_words *words, struct rec_info *info)
 {
 	return parse_thp_name(words, &info->thp);
@@ -205,7 +239,11 @@ static const struct fact {
 	{ "auxv", parse_auxv }, { "platform", parse_platform },
 	{ "personality", parse_personality }, { "stack-top", parse_stack_top },
 	{ "mmap-base", parse_mmap_base }, { "anon-align", parse_anon_align },
-	{ "align-fit", parse_align_fit }, { "tasks", parse_nr_tasks }, { "files", parse_nr_files },
+	{ "align-fit", parse_align_fit }, { "vvar-vclock", parse_vvar_clock },
+	{ "vsyscall", parse_vsyscall }, { "capabilities", parse_capabilities },
+	{ "ignored", parse_ignored },
+	{ "tasks", parse_nr_tasks }, { "files", parse_nr_files },
+	{ "fds", parse_nr_born_fds },
 };
 
 #define NR_FACTS (sizeof(facts) / sizeof(facts[0]))
@@ -253,38 +291,6 @@ static int grow_files(struct recording *rec)
 	return 1;
 }
 
-static int hex_digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-static int take_label(struct rec_words *words, char *label)
-{
-	size_t length, used = 0;
-	const char *word = rec_next_word(words, &length);
-
-	if (!length)
-		return rec_bad_word(words, word, length, "a label");
-	for (size_t i = 0; i < length; i++) {
-		int value = (unsigned char)word[i];
-
-		if (value == '%') {
-			int high = i + 2 < length ? hex_digit(word[i + 1]) : -1;
-			int low = high >= 0 ? hex_digit(word[i + 2]) : -1;
-
-			value = high * 16 + low;
-			if (low < 0 || !value)
-				return rec_fail(words->rec, "%% in a label without two digits");
-			i += 2;
-		}
-		if (used == LABEL_MAX)
-			return rec_fail(words->rec, "label is longer than %d bytes", LABEL_MAX);
-		label[used++] = (char)value;
-	}
-	label[used] = '\0';
-	return 1;
-}
-
 static int take_size(struct rec_words *words, uint64_t *size)
 {
 	if (words->at[0] == '?' && words->at[1] == ' ') {
@@ -324,7 +330,8 @@ static int parse_file(struct rec_words *words)
 {
 	struct recording *rec = words->rec;
 	struct rec_file_slot slot = { .file.id = rec->nr_files + 1 };
-	char label[LABEL_MAX + 1];
+	const char *label;
+	size_t length;
 	uint32_t id;
 
 	if (rec_take_u32(words, REC_FILES_MAX, "a file number", &id) < 0)
@@ -333,14 +340,18 @@ static int parse_file(struct rec_words *words)
 		return rec_fail(rec, "file %u where file %u belongs", id, slot.file.id);
 	if (take_kind(words, &slot.file.kind) < 0 || take_mode(words, &slot.file.mode) < 0 ||
 	    take_size(words, &slot.file.size_bytes) < 0 ||
-	    rec_take_u64(words, 1 << 30, "an alignment", &slot.file.align_bytes) < 0 ||
-	    take_label(words, label) < 0)
+	    rec_take_u64(words, 1 << 30, "an alignment", &slot.file.align_bytes) < 0)
 		return -1;
 	if (!slot.file.align_bytes || (slot.file.align_bytes & (slot.file.align_bytes - 1)))
 		return rec_fail(rec, "%" PRIu64 " is no alignment", slot.file.align_bytes);
+	label = rec_next_word(words, &length);
+	if (!length)
+		return rec_bad_word(words, label, length, "a label");
+	if (rec_decode_text(rec, label, length) < 0)
+		return -1;
 	if (rec->nr_files == rec->max_files && grow_files(rec) < 0)
 		return -1;
-	slot.label = strdup(label);
+	slot.label = strdup(rec->decoded);
 	if (!slot.label)
 		return rec_fail(rec, "out of memory");
 	rec->files[rec->nr_files++] = slot;
@@ -373,8 +384,8 @@ static int parse_elf(struct rec_words *words)
 
 	if (!slot)
 		return -1;
-	if (slot->elf.type)
-		return rec_fail(words->rec, "second elf of file %u", slot->file.id);
+	if (slot->elf.type || slot->is_script)
+		return rec_fail(words->rec, "second elf or script of file %u", slot->file.id);
 	if (rec_take_name(words, types, 2, "exec or dyn", &type) < 0 ||
 	    rec_take_u64(words, REC_SIZE_MAX, "an entry address", &slot->elf.entry) < 0)
 		return -1;
@@ -386,6 +397,21 @@ static int parse_elf(struct rec_words *words)
 		return -1;
 	slot->elf.type = type + 2;
 	return 1;
+}
+
+static int parse_script(struct rec_words *words)
+{
+	struct rec_file_slot *slot = last_file(words, "script");
+
+	if (!slot)
+		return -1;
+	if (slot->elf.type || slot->is_script)
+		return rec_fail(words->rec, "second elf or script of file %u", slot->file.id);
+	slot->is_script = true;
+	if (rec_take_file_id(words, REC_FILES_MAX, &slot->script.interp) < 0 ||
+	    rec_take_u32(words, 4096, "bytes of a name", &slot->script.name_bytes) < 0)
+		return -1;
+	return rec_take_u32(words, 4096, "bytes of an argument", &slot->script.arg_bytes);
 }
 
 static int check_segment(struct recording *rec, const struct rec_segment *seg)
@@ -430,12 +456,39 @@ static int parse_load(struct rec_words *words)
 	return 1;
 }
 
+/* ---- the head: descriptors --------------------------------------------------------------- */
+
+static int parse_born_fd(struct rec_words *words)
+{
+	struct recording *rec = words->rec;
+	struct rec_born_fd born, *fds;
+	uint32_t fd;
+
+	if (rec_take_u32(words, INT32_MAX, "a descriptor", &fd) < 0 ||
+	    rec_take_file_id(words, REC_FILES_MAX, &born.file) < 0)
+		return -1;
+	born.fd = (int32_t)fd;
+	if (rec->nr_born_fds && rec->born_fds[rec->nr_born_fds - 1].fd >= born.fd)
+		return rec_fail(rec, "descriptor %u does not follow the one before", fd);
+	if (rec->nr_born_fds == REC_BORN_FDS_MAX)
+		return rec_fail(rec, "more than %d descriptors", REC_BORN_FDS_MAX);
+	fds = realloc(rec->born_fds, (rec->nr_born_fds + 1) * sizeof(*fds));
+	if (!fds)
+		return rec_fail(rec, "out of memory");
+	rec->born_fds = fds;
+	fds[rec->nr_born_fds++] = born;
+	return 1;
+}
+
 /* ---- the head: whole --------------------------------------------------------------------- */
 
-static int check_elf(struct recording *rec, const struct rec_file *file)
+static int check_pointers(struct recording *rec, const struct rec_file *file)
 {
 	const struct rec_file *interp;
 
+	if (file->script && file->script->interp > rec->nr_files)
+		return rec_fail(rec, "interpreter @%u of file %u is not declared",
+				file->script->interp, file->id);
 	if (!file->elf || !file->elf->interp)
 		return 1;
 	interp = recording_file(rec, file->elf->interp);
@@ -454,9 +507,19 @@ static int check_head(struct recording *rec)
 	for (unsigned int i = 0; i < REC_NR_LIMITS; i++)
 		if (!(rec->limits_seen & (1u << i)))
 			return rec_fail(rec, "the head does not give limit %s", rec_limit_name(i));
+	if (rec->info.vvar_clock_bytes > rec->info.vvar_bytes)
+		return rec_fail(rec, "vvar_vclock is larger than vvar as a whole");
 	if (rec->nr_files != rec->info.nr_files)
 		return rec_fail(rec, "%u files declared, %u announced", rec->nr_files,
 				rec->info.nr_files);
+	if (rec->nr_born_fds != rec->info.nr_born_fds)
+		return rec_fail(rec, "%u descriptors declared, %u announced", rec->nr_born_fds,
+				rec->info.nr_born_fds);
+	for (uint32_t i = 0; i < rec->nr_born_fds; i++)
+		if (rec->born_fds[i].file > rec->nr_files)
+			return rec_fail(rec, "descriptor %d is of file @%u, which is not declared",
+					rec->born_fds[i].fd, rec->born_fds[i].file);
+	rec->info.born_fds = rec->born_fds;
 	if (!rec->info.nr_tasks)
 		return rec_fail(rec, "a recording without tasks");
 	for (uint32_t i = 0; i < rec->nr_files; i++) {
@@ -465,9 +528,10 @@ static int check_head(struct recording *rec)
 		slot->file.label = slot->label;
 		slot->elf.segments = slot->segments;
 		slot->file.elf = slot->elf.type ? &slot->elf : NULL;
+		slot->file.script = slot->is_script ? &slot->script : NULL;
 	}
 	for (uint32_t i = 0; i < rec->nr_files; i++)
-		if (check_elf(rec, &rec->files[i].file) < 0)
+		if (check_pointers(rec, &rec->files[i].file) < 0)
 			return -1;
 	return 1;
 }
@@ -501,6 +565,10 @@ static int parse_head_line(struct rec_words *words)
 		ok = parse_elf(words);
 	else if (rec_same(key, length, "load"))
 		ok = parse_load(words);
+	else if (rec_same(key, length, "script"))
+		ok = parse_script(words);
+	else if (rec_same(key, length, "fd"))
+		ok = parse_born_fd(words);
 	else
 		ok = parse_fact(words, key, length);
 	return ok < 0 ? -1 : rec_take_end(words);
@@ -508,10 +576,10 @@ static int parse_head_line(struct rec_words *words)
 
 static int parse_magic(struct recording *rec)
 {
-	struct rec_words words = { rec, rec->text + strlen("karc-recording ") };
+	struct rec_words words = { rec, rec->text + strlen(MAGIC) };
 	uint64_t version;
 
-	if (strncmp(rec->text, "karc-recording ", strlen("karc-recording ")) != 0)
+	if (strncmp(rec->text, MAGIC, strlen(MAGIC)) != 0)
 		return rec_fail(rec, "not a recording: it does not begin with \"karc-recording\"");
 	if (rec_take_u64(&words, UINT64_MAX, "a format version", &version) < 0 ||
 	    rec_take_end(&words) < 0)
@@ -530,7 +598,7 @@ int rec_parse_head(struct recording *rec)
 	if (got == 0)
 		return rec_fail(rec, "not a recording: the file is empty");
 	if (got < 0) {
-		if (rec->line == 1)
+		if (rec->line == 1 && strncmp(rec->pos, MAGIC, strlen(MAGIC)) != 0)
 			rec_fail(rec, "not a recording: the first line is no text line");
 		return -1;
 	}

@@ -29,47 +29,69 @@ static int fill_buffer(struct recording *rec)
 	got = fread(rec->buffer + left, 1, BUFFER_BYTES - left, rec->in);
 	rec->pos = rec->buffer;
 	rec->end = rec->buffer + left + got;
+	*rec->end = '\0';
 	rec->bytes_read += got;
 	if (!got && ferror(rec->in))
 		return rec_fail(rec, "cannot be read: %s", strerror(errno));
 	return got ? 1 : 0;
 }
 
+#define BYTES(c)	(UINT64_C(0x0101010101010101) * (c))
+
+/* Eight bytes at a time: any that is below a blank, a DEL, or beyond ASCII. */
+static uint64_t no_text(uint64_t bytes)
+{
+	uint64_t del = bytes ^ BYTES(0x7f);
+
+	return (bytes | ((bytes - BYTES(' ')) & ~bytes) | ((del - BYTES(1)) & ~del)) & BYTES(0x80);
+}
+
 static int check_bytes(struct recording *rec, const char *text, size_t length)
 {
-	for (size_t i = 0; i < length; i++) {
+	uint64_t bytes;
+	size_t i = 0;
+
+	for (; i + sizeof(bytes) <= length; i += sizeof(bytes)) {
+		memcpy(&bytes, text + i, sizeof(bytes));
+		if (no_text(bytes))
+			break;
+	}
+	for (; i < length; i++) {
 		unsigned char c = (unsigned char)text[i];
 
+		if (c == '\r' && i + 1 == length)
+			return rec_fail(rec, "the line ends with CR LF, not with LF alone");
 		if (c < ' ' || c > '~')
 			return rec_fail(rec, "byte 0x%02x in column %zu is no text", c, i + 1);
 	}
 	return 1;
 }
 
-/* Puts the next line without its newline into rec->text: 1, 0 at the end of file, -1. */
+/* Makes rec->text the next line, its newline replaced: 1, 0 at the end of file, -1. */
 int rec_next_raw_line(struct recording *rec)
 {
 	size_t room = REC_LINE_MAX, have;
 	char *newline;
 
 	have = (size_t)(rec->end - rec->pos);
-	if (!memchr(rec->pos, '\n', have < room ? have : room) && have < room)
+	newline = memchr(rec->pos, '\n', have < room ? have : room);
+	if (!newline && have < room) {
 		if (fill_buffer(rec) < 0)
 			return -1;
-	have = (size_t)(rec->end - rec->pos);
+		have = (size_t)(rec->end - rec->pos);
+		newline = memchr(rec->pos, '\n', have < room ? have : room);
+	}
 	if (!have)
 		return 0;
 	rec->line++;
-	newline = memchr(rec->pos, '\n', have < room ? have : room);
 	if (!newline && have >= room)
 		return rec_fail(rec, "line is longer than %d bytes", REC_LINE_MAX - 1);
 	if (check_bytes(rec, rec->pos, newline ? (size_t)(newline - rec->pos) : have) < 0)
 		return -1;
 	if (!newline)
 		return rec_fail(rec, "the recording is truncated in the middle of this line");
-	have = (size_t)(newline - rec->pos);
-	memcpy(rec->text, rec->pos, have);
-	rec->text[have] = '\0';
+	*newline = '\0';
+	rec->text = rec->pos;
 	rec->pos = newline + 1;
 	return 1;
 }
@@ -91,10 +113,12 @@ const char *rec_next_word(struct rec_words *words, size_t *length)
 {
 	const char *word = words->at;
 
-	*length = strcspn(word, " ");
-	words->at = word + *length;
-	if (*words->at == ' ')
-		words->at++;
+	const char *end = word;
+
+	while (*end && *end != ' ')
+		end++;
+	*length = (size_t)(end - word);
+	words->at = end + (*end == ' ');
 	return word;
 }
 
@@ -219,3 +243,33 @@ int rec_take_end(struct rec_words *words)
 	return 1;
 }
 
+/* ---- texts ------------------------------------------------------------------------------- */
+
+static int hex_digit(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+int rec_decode_text(struct recording *rec, const char *coded, size_t length)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < length; i++) {
+		int value = (unsigned char)coded[i];
+
+		if (value == '%') {
+			int high = i + 2 < length ? hex_digit(coded[i + 1]) : -1;
+			int low = high >= 0 ? hex_digit(coded[i + 2]) : -1;
+
+			value = high * 16 + low;
+			if (low < 0 || !value)
+				return rec_fail(rec, "%% in a text without two digits");
+			i += 2;
+		}
+		if (used == REC_TEXT_MAX)
+			return rec_fail(rec, "text is longer than %d bytes", REC_TEXT_MAX);
+		rec->decoded[used++] = (char)value;
+	}
+	rec->decoded[used] = '\0';
+	return (int)used;
+}

@@ -7,8 +7,10 @@
 #include "recording.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 static const char *const thp_names[] = { "none", "never", "madvise", "always" };
+static const char *const vsyscall_names[] = { "none", "xonly", "readable" };
 static const char *const anon_align_names[] = { "none", "large", "exact" };
 
 static void write_limit(FILE *out, uint64_t value)
@@ -17,6 +19,14 @@ static void write_limit(FILE *out, uint64_t value)
 		fputs(" unlimited", out);
 	else
 		fprintf(out, " %" PRIu64, value);
+}
+
+static void write_id(FILE *out, uint64_t id)
+{
+	if (id)
+		fprintf(out, "@%" PRIu64, id);
+	else
+		fputs("@-", out);
 }
 
 void recording_write_info(FILE *out, const struct rec_info *info)
@@ -37,10 +47,14 @@ void recording_write_info(FILE *out, const struct rec_info *info)
 	fprintf(out, "thp %s\n", thp_names[info->thp]);
 	fprintf(out, "thp-shmem %s\n", thp_names[info->thp_shmem]);
 	fprintf(out, "vvar %" PRIu64 "\n", info->vvar_bytes);
+	fprintf(out, "vvar-vclock %" PRIu64 "\n", info->vvar_clock_bytes);
 	fprintf(out, "vdso %" PRIu64 "\n", info->vdso_bytes);
+	fprintf(out, "vsyscall %s\n", vsyscall_names[info->vsyscall]);
 	fprintf(out, "auxv %u\n", info->auxv_entries);
 	fprintf(out, "platform %u\n", info->platform_bytes);
 	fprintf(out, "personality 0x%" PRIx64 "\n", info->personality);
+	fprintf(out, "capabilities 0x%" PRIx64 "\n", info->capabilities);
+	fprintf(out, "ignored 0x%" PRIx64 "\n", info->ignored_signals);
 	fprintf(out, "stack-top 0x%" PRIx64 "\n", info->stack_top);
 	fprintf(out, "mmap-base 0x%" PRIx64 "\n", info->mmap_base);
 	fprintf(out, "anon-align %s\n", anon_align_names[info->anon_align]);
@@ -53,29 +67,38 @@ void recording_write_info(FILE *out, const struct rec_info *info)
 	}
 	fprintf(out, "tasks %u\n", info->nr_tasks);
 	fprintf(out, "files %u\n", info->nr_files);
+	fprintf(out, "fds %u\n", info->nr_born_fds);
+	for (unsigned int i = 0; i < info->nr_born_fds; i++) {
+		fprintf(out, "fd %" PRId32 " ", info->born_fds[i].fd);
+		write_id(out, info->born_fds[i].file);
+		putc('\n', out);
+	}
 }
 
-/* Blanks, control characters, % and bytes beyond ASCII as %XX: a label is one word. */
-static void write_label(FILE *out, const char *label)
+/* What is no printable ASCII, and those of @others: as %XX. */
+static void write_coded(FILE *out, const char *text, const char *others)
 {
-	if (!*label)
-		putc('-', out);
-	for (; *label; label++) {
-		unsigned char c = (unsigned char)*label;
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
 
-		if (c <= ' ' || c >= 0x7f || c == '%')
+		if (c < ' ' || c >= 0x7f || strchr(others, c))
 			fprintf(out, "%%%02X", c);
 		else
 			putc(c, out);
 	}
 }
 
-static void write_id(FILE *out, uint64_t id)
+/* One word; NULL is `-`, an empty text `""`. */
+static void write_text(FILE *out, const char *text)
 {
-	if (id)
-		fprintf(out, "@%" PRIu64, id);
+	if (!text)
+		putc('-', out);
+	else if (!*text)
+		fputs("\"\"", out);
+	else if (strcmp(text, "-") == 0)
+		fputs("%2D", out);
 	else
-		fputs("@-", out);
+		write_coded(out, text, " %\"");
 }
 
 static void write_elf(FILE *out, uint32_t id, const struct rec_elf *elf)
@@ -101,10 +124,15 @@ void recording_write_file(FILE *out, const struct rec_file *file)
 	else
 		fprintf(out, "%" PRIu64, file->size_bytes);
 	fprintf(out, " %" PRIu64 " ", file->align_bytes);
-	write_label(out, file->label);
+	write_text(out, *file->label ? file->label : "?");
 	putc('\n', out);
 	if (file->elf)
 		write_elf(out, file->id, file->elf);
+	if (file->script) {
+		fprintf(out, "script %u ", file->id);
+		write_id(out, file->script->interp);
+		fprintf(out, " %u %u\n", file->script->name_bytes, file->script->arg_bytes);
+	}
 }
 
 void recording_write_body(FILE *out)
@@ -128,6 +156,7 @@ static void write_value(FILE *out, char letter, uint64_t value)
 		write_id(out, value);
 		break;
 	case 'p':
+	case 'q':
 		if (value == REC_PID_UNKNOWN) {
 			putc('?', out);
 			break;
@@ -168,7 +197,10 @@ static void write_call(FILE *out, const struct rec_call *call)
 	if (call->kind != REC_END)
 		for (unsigned int i = 0; desc->args[i]; i++) {
 			putc(' ', out);
-			write_value(out, desc->args[i], call->args[i]);
+			if (desc->args[i] == 's')
+				write_text(out, call->args[i] ? call->text : NULL);
+			else
+				write_value(out, desc->args[i], call->args[i]);
 		}
 	if (call->kind == REC_BEGIN)
 		return;
@@ -178,6 +210,25 @@ static void write_call(FILE *out, const struct rec_call *call)
 		putc(' ', out);
 		write_value(out, desc->out[i], call->out[i]);
 	}
+}
+
+static void write_maps(FILE *out, const struct rec_call *call)
+{
+	static const char *const pieces[] = { "inside", "begins", "ends", "line", "eof" };
+
+	fprintf(out, "maps %u %" PRIu64 " %s", call->other, call->args[0],
+		pieces[call->args[1] <= REC_MAPS_EOF ? call->args[1] : 0]);
+	if (call->text_bytes) {
+		putc(' ', out);
+		write_coded(out, call->text, call->text[call->text_bytes - 1] == ' ' ? " %" : "%");
+	}
+}
+
+static void write_file_event(FILE *out, const char *name, const struct rec_call *call)
+{
+	fputs(name, out);
+	putc(' ', out);
+	write_id(out, call->args[0]);
 }
 
 void recording_write_call(FILE *out, const struct rec_call *call)
@@ -199,8 +250,8 @@ void recording_write_call(FILE *out, const struct rec_call *call)
 		fprintf(out, "killed %" PRIu64 "%s", call->args[0], call->args[1] ? " core" : "");
 		break;
 	case REC_SIGNAL:
-		fprintf(out, "signal %" PRIu64 " %" PRId64 " 0x%" PRIx64, call->args[0],
-			(int64_t)call->args[1], call->args[2]);
+		fprintf(out, "signal %" PRIu64 " %" PRId64 " 0x%" PRIx64 " %u", call->args[0],
+			(int64_t)call->args[1], call->args[2], call->other);
 		break;
 	case REC_STOPPED:
 		fprintf(out, "stopped %" PRIu64, call->args[0]);
@@ -209,12 +260,28 @@ void recording_write_call(FILE *out, const struct rec_call *call)
 		fprintf(out, "superseded %u", call->other);
 		break;
 	case REC_RESIZED:
-		fputs("resized ", out);
-		write_id(out, call->args[0]);
+		write_file_event(out, "resized", call);
 		fprintf(out, " %" PRIu64, call->args[1]);
 		break;
+	case REC_REMOVED:
+		write_file_event(out, "removed", call);
+		break;
+	case REC_RENAMED:
+		write_file_event(out, "renamed", call);
+		putc(' ', out);
+		write_text(out, call->text);
+		break;
+	case REC_RECEIVED:
+		fprintf(out, "received %" PRIu64 " %" PRIu64 " ", call->args[0], call->args[1]);
+		write_id(out, call->args[2]);
+		break;
 	case REC_MAPS_READ:
-		fprintf(out, "readmaps %" PRIu64, call->args[0]);
+		write_maps(out, call);
+		break;
+	case REC_VIEW_READ:
+		fprintf(out, "view %u ", call->other);
+		write_text(out, call->text);
+		fprintf(out, " %" PRIu64, call->args[0]);
 		break;
 	}
 	putc('\n', out);

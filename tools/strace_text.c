@@ -9,12 +9,28 @@
 #define UNFINISHED "<unfinished ...>"
 #define PID_CHANGED "<pid changed to "	/* of an execve by a thread that is not the leader */
 
+/* Calls that an older strace knows by their number only, which it prints as their name. */
+static const struct {
+	const char *printed, *name;
+} later_calls[] = {
+	{ "syscall_0x1bf", "memfd_secret" }, { "syscall_0x1c0", "process_mrelease" },
+	{ "syscall_0x1c2", "set_mempolicy_home_node" }, { "syscall_0x1c3", "cachestat" },
+	{ "syscall_0x1c4", "fchmodat2" }, { "syscall_0x1c5", "map_shadow_stack" },
+	{ "syscall_0x1c6", "futex_wake" }, { "syscall_0x1c7", "futex_wait" },
+	{ "syscall_0x1c8", "futex_requeue" }, { "syscall_0x1ce", "mseal" },
+};
+
 static bool copy_name(struct strace_line *out, const char *from, size_t length)
 {
 	if (!length || length >= sizeof(out->name))
 		return false;
 	memcpy(out->name, from, length);
 	out->name[length] = '\0';
+	if (strncmp(out->name, "syscall_0x", strlen("syscall_0x")) != 0)
+		return true;
+	for (size_t i = 0; i < sizeof(later_calls) / sizeof(later_calls[0]); i++)
+		if (strcmp(out->name, later_calls[i].printed) == 0)
+			strcpy(out->name, later_calls[i].name);
 	return true;
 }
 
@@ -169,6 +185,23 @@ bool strace_number(const char **at, uint64_t *value)
 	return true;
 }
 
+bool strace_flags(const char **at, uint64_t *value)
+{
+	const char *next;
+	uint64_t more;
+
+	if (!strace_number(at, value))
+		return false;
+	while (**at == '|') {
+		next = *at + 1;
+		if (!strace_number(&next, &more))
+			break;
+		*value |= more;
+		*at = next;
+	}
+	return true;
+}
+
 static int hex_value(char c)
 {
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
@@ -222,6 +255,15 @@ bool strace_fd(const char **at, int64_t *fd, char *label, size_t label_bytes)
 	return true;
 }
 
+bool strace_fd_removed(const char *at)
+{
+	at += strspn(at, "-0123456789x");
+	if (*at != '<')
+		return false;
+	at = strchr(at, '>');
+	return at && starts(at + 1, "(deleted)");
+}
+
 bool strace_string(const char **at, char *text, size_t text_bytes, size_t *length)
 {
 	const char *end;
@@ -270,6 +312,24 @@ bool strace_char(const char **at, char c)
 		return false;
 	++*at;
 	return true;
+}
+
+bool strace_skip_braces(const char **at)
+{
+	unsigned int depth = 0;
+
+	for (const char *to = *at; *to; to++) {
+		if (*to == '{' || *to == '[')
+			depth++;
+		else if ((*to == '}' || *to == ']') && depth && !--depth) {
+			*at = to + 1;
+			skip_comma(at);
+			return true;
+		}
+		if (!depth)
+			return false;
+	}
+	return false;
 }
 
 bool strace_field(const char *text, const char *key, uint64_t *value)

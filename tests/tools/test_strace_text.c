@@ -193,6 +193,60 @@ static void wait_status_is_the_number_it_was(void **state)
 	}
 }
 
+static void flags_are_put_together(void **state)
+{
+	const char *at = "0x1|0x80000, 0x4100|17, 7|x";
+	uint64_t value;
+
+	(void)state;
+	assert_true(strace_flags(&at, &value));
+	assert_int_equal(value, 0x80001);
+	assert_true(strace_flags(&at, &value));
+	assert_int_equal(value, 0x4111);
+	assert_true(strace_flags(&at, &value));
+	assert_int_equal(value, 7);
+	assert_string_equal(at, "|x");
+}
+
+static void descriptors_of_removed_files_are_told_apart(void **state)
+{
+	(void)state;
+	assert_true(strace_fd_removed("3<\\x2f\\x61>(deleted), 0"));
+	assert_false(strace_fd_removed("3<\\x2f\\x61>, 4<\\x2f>(deleted)"));
+	assert_false(strace_fd_removed("3, 0"));
+	assert_false(strace_fd_removed("-1, 0"));
+	assert_false(strace_fd_removed("3<\\x2f"));
+}
+
+static void structures_are_skipped_whole(void **state)
+{
+	const char *at = "{a=[1, {b=2}], c=3}, [4], 5";
+
+	(void)state;
+	assert_true(strace_skip_braces(&at));
+	assert_string_equal(at, "[4], 5");
+	assert_true(strace_skip_braces(&at));
+	assert_string_equal(at, "5");
+	assert_false(strace_skip_braces(&at));
+	assert_string_equal(at, "5");
+	at = "{a=1";
+	assert_false(strace_skip_braces(&at));
+	assert_string_equal(at, "{a=1");
+}
+
+static void calls_that_strace_knows_by_number_get_their_names(void **state)
+{
+	struct strace_line line;
+
+	(void)state;
+	line = split("7 syscall_0x1ce(0x7ffff7fbf000, 0x1000, 0, 0x8, 0, 0x68) = 0");
+	assert_string_equal(line.name, "mseal");
+	line = split("7 syscall_0x1c5(0, 0x1000, 0, 0, 0, 0) = -1 ENOSYS (Function not implemented)");
+	assert_string_equal(line.name, "map_shadow_stack");
+	line = split("7 syscall_0x999(0) = 0");
+	assert_string_equal(line.name, "syscall_0x999");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -203,6 +257,10 @@ int main(void)
 		cmocka_unit_test(numbers_strings_and_paths_are_read_one_by_one),
 		cmocka_unit_test(string_arrays_are_counted),
 		cmocka_unit_test(wait_status_is_the_number_it_was),
+		cmocka_unit_test(flags_are_put_together),
+		cmocka_unit_test(descriptors_of_removed_files_are_told_apart),
+		cmocka_unit_test(structures_are_skipped_whole),
+		cmocka_unit_test(calls_that_strace_knows_by_number_get_their_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

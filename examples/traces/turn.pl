@@ -1,0 +1,3 @@
+#!/usr/bin/perl
+# SPDX-License-Identifier: MIT
+print scalar reverse($ARGV[0]), "\n";
