@@ -15,14 +15,17 @@
 static void usage(FILE *out)
 {
 	fprintf(out,
-		"usage: karc replay FILE [--cpus N] [--mem SIZE] [--touch none|some|all] [--seed N]\n"
-		"                   [--json] [--verbose]\n"
+		"usage: karc replay FILE [--cpus N] [--mode MODE] [--mem SIZE] [--touch HOW]\n"
+		"                   [--seed N] [--json] [--verbose]\n"
 		"\n"
 		"Lives a recorded program's memory life (see karc record) again on a simulated\n"
 		"machine, holds each result against what the host kernel returned, and says what\n"
 		"every process gave back when it ended and what is left.\n"
 		"\n"
-		"  --cpus N       simulated CPUs, 1 to 64 (1)\n"
+		"  --cpus N       simulated CPUs, 1 to 64 (1); task n runs on CPU (n - 1) modulo N\n"
+		"  --mode MODE    deterministic: one host thread, the same run for the same seed (default);\n"
+		"                 parallel: a host thread for each CPU\n"
+		"  --parallel     the same as --mode parallel\n"
 		"  --mem SIZE     RAM, with K, M, G or T (as recorded, 64G at most)\n"
 		"  --touch HOW    access the memory that calls give: none, a quarter, all (none)\n"
 		"  --seed N       of the scheduler and of --touch some (1)\n"
@@ -30,7 +33,7 @@ static void usage(FILE *out)
 		"  --verbose      the teardown of every process, however many\n"
 		"\n"
 		"Exit status: 0 all matched and nothing left, 1 a difference or a leak, 2 bad input\n"
-		"or a call that karc cannot replay yet.\n");
+		"or a call that karc cannot replay.\n");
 }
 
 static bool touch_parse(const char *text, enum replay_touch *touch)
@@ -48,28 +51,49 @@ static bool touch_parse(const char *text, enum replay_touch *touch)
 	return false;
 }
 
+static bool mode_parse(const char *text, enum machine_mode *mode)
+{
+	if (!strcmp(text, "deterministic"))
+		*mode = MACHINE_DETERMINISTIC;
+	else if (!strcmp(text, "parallel"))
+		*mode = MACHINE_PARALLEL;
+	else
+		fprintf(stderr, "karc replay: --mode: '%s' is neither deterministic nor parallel\n",
+			text);
+	return !strcmp(text, "deterministic") || !strcmp(text, "parallel");
+}
+
+static const struct option long_options[] = {
+	{ "cpus", required_argument, NULL, 'c' },
+	{ "mode", required_argument, NULL, 'M' },
+	{ "parallel", no_argument, NULL, 'p' },
+	{ "mem", required_argument, NULL, 'm' },
+	{ "touch", required_argument, NULL, 't' },
+	{ "seed", required_argument, NULL, 's' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "verbose", no_argument, NULL, 'v' },
+	{ "help", no_argument, NULL, 'h' },
+	{ NULL, 0, NULL, 0 },
+};
+
 /* 0: go on; otherwise exit with *@status. */
 static int parse(int argc, char **argv, struct replay_options *opt, int *status)
 {
-	static const struct option options[] = {
-		{ "cpus", required_argument, NULL, 'c' },
-		{ "mem", required_argument, NULL, 'm' },
-		{ "touch", required_argument, NULL, 't' },
-		{ "seed", required_argument, NULL, 's' },
-		{ "json", no_argument, NULL, 'j' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
 	uint64_t cpus = opt->cpus;
 	bool ok = true;
 	int c;
 
 	optind = 1;
-	while (ok && (c = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
+	while (ok && (c = getopt_long(argc, argv, "hv", long_options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
 			ok = number_parse("karc replay: --cpus", optarg, 1, MACHINE_MAX_CPUS, &cpus);
+			break;
+		case 'M':
+			ok = mode_parse(optarg, &opt->mode);
+			break;
+		case 'p':
+			opt->mode = MACHINE_PARALLEL;
 			break;
 		case 'm':
 			ok = size_parse("karc replay: --mem", optarg, MEM_LEAST, MEM_MOST,

@@ -19,6 +19,11 @@ static const char *touch_name(enum replay_touch touch)
 	return touch == TOUCH_NONE ? "none" : touch == TOUCH_SOME ? "some" : "all";
 }
 
+static const char *mode_name(const struct replay *r)
+{
+	return r->opt.mode == MACHINE_PARALLEL ? "parallel" : "deterministic";
+}
+
 static const char *colour(const struct replay *r, bool good)
 {
 	return !r->opt.colour ? "" : good ? "\033[32m" : "\033[31m";
@@ -29,18 +34,43 @@ static const char *plain(const struct replay *r)
 	return r->opt.colour ? "\033[0m" : "";
 }
 
-void replay_progress(const struct replay *r, bool done)
+#define PROGRESS_LINES	4096	/* between two looks at the clock */
+#define PROGRESS_AFTER	1.0	/* seconds; what is over sooner needs none */
+#define PROGRESS_EVERY	0.2
+
+static double since(const struct timespec *then)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)(now.tv_sec - then->tv_sec) + (double)(now.tv_nsec - then->tv_nsec) / 1e9;
+}
+
+static void show_progress(struct replay *r)
 {
 	uint64_t total = recording_bytes_total(r->rec);
+	double seconds = since(&r->began);
 
-	if (done) {
-		fputs("\r\033[K", stderr);
+	if (seconds < PROGRESS_AFTER || (r->progress_on && since(&r->shown) < PROGRESS_EVERY))
 		return;
-	}
+	clock_gettime(CLOCK_MONOTONIC, &r->shown);
+	r->progress_on = true;
+	fputs("\rreplaying", stderr);
 	if (total)
-		fprintf(stderr, "\rreplaying %3" PRIu64 " %%, %" PRIu64 " calls",
-			recording_bytes_read(r->rec) * 100 / total, r->n.replayed);
+		fprintf(stderr, " %3" PRIu64 " %%,", recording_bytes_read(r->rec) * 100 / total);
+	fprintf(stderr, " %" PRIu64 " calls, %.0f a second\033[K",
+		r->n.replayed + r->n.fd_calls, (double)(r->n.replayed + r->n.fd_calls) / seconds);
 	fflush(stderr);
+}
+
+void replay_progress(struct replay *r, bool done)
+{
+	if (done && r->progress_on)
+		fputs("\r\033[K", stderr);
+	if (done || r->n.lines - r->checked_line < PROGRESS_LINES)
+		return;
+	r->checked_line = r->n.lines;
+	show_progress(r);
 }
 
 static void print_size(FILE *out, uint64_t bytes)
@@ -61,6 +91,8 @@ static void print_death(const struct replay *r, const struct replay_death *d)
 	int shown = 0, kind;
 
 	fprintf(out, "  pid %u %s, ", d->pid, d->comm);
+	if (d->threads > 1)
+		fprintf(out, "%u threads, ", d->threads);
 	if (d->killed_by_us)
 		fputs("alive when the recording ends, killed\n", out);
 	else if (WIFSIGNALED(d->status))
@@ -91,8 +123,10 @@ static void print_deaths(const struct replay *r)
 	for (i = 0; i < shown; i++)
 		print_death(r, &r->deaths[i]);
 	if (shown < r->nr_deaths)
-		fprintf(r->opt.out, "  ... and %zu more (--verbose shows all)\n",
+		fprintf(r->opt.out, "  ... and %zu more (--verbose shows them)\n",
 			r->nr_deaths - shown);
+	if (r->deaths_untold)
+		fprintf(r->opt.out, "  ... and %" PRIu64 " more, not kept\n", r->deaths_untold);
 }
 
 static void print_calls(const struct replay *r)
@@ -111,6 +145,29 @@ static void print_calls(const struct replay *r)
 	if (n->fd_calls)
 		fprintf(r->opt.out, "           on descriptors %" PRIu64 " more, %" PRIu64
 			" answered as recorded\n", n->fd_calls, n->fd_same);
+	if (n->reordered)
+		fprintf(r->opt.out, "order      %" PRIu64 " calls took effect before one that ended "
+			"earlier\n", n->reordered);
+	if (n->maps_reads)
+		fprintf(r->opt.out, "maps       read %" PRIu64 " times, %s%" PRIu64
+			" lines, %" PRIu64 " the same%s\n", n->maps_reads,
+			colour(r, n->maps_lines == n->maps_same), n->maps_lines, n->maps_same,
+			plain(r));
+}
+
+static void print_cpus(const struct replay *r)
+{
+	unsigned int cpu;
+
+	if (r->opt.cpus == 1)
+		return;
+	fputs("by CPU    ", r->opt.out);
+	for (cpu = 0; cpu < r->opt.cpus; cpu++)
+		fprintf(r->opt.out, " %" PRIu64, r->n.per_cpu[cpu]);
+	if (r->n.touched_aside)
+		fprintf(r->opt.out, "; %" PRIu64 " times memory was touched while others went on",
+			r->n.touched_aside);
+	fputc('\n', r->opt.out);
 }
 
 static void print_faults(const struct replay *r)
@@ -161,11 +218,15 @@ static void report_text(const struct replay *r)
 		r->info->nr_tasks == 1 ? "" : "s");
 	fprintf(out, "machine    %u CPU%s, ", r->opt.cpus, r->opt.cpus == 1 ? "" : "s");
 	print_size(out, r->opt.mem_bytes);
-	fprintf(out, ", deterministic, seed %" PRIu64 ", touch %s\n", r->opt.seed,
+	fprintf(out, ", %s, seed %" PRIu64 ", touch %s\n", mode_name(r), r->opt.seed,
 		touch_name(r->opt.touch));
 	print_calls(r);
-	fprintf(out, "processes  %" PRIu64 ", at most %u at once; %" PRIu64 " programs executed\n",
-		r->n.processes, r->n.most_alive, r->n.execs);
+	print_cpus(r);
+	fprintf(out, "processes  %" PRIu64, r->n.processes);
+	if (r->n.threads)
+		fprintf(out, " and %" PRIu64 " more threads", r->n.threads);
+	fprintf(out, ", at most %u at once; %" PRIu64 " programs executed\n", r->n.most_alive,
+		r->n.execs);
 	print_faults(r);
 	fprintf(out, "memory     peak ");
 	print_size(out, (uint64_t)(r->free_at_boot - r->least_free) * PAGE_SIZE);
@@ -208,16 +269,18 @@ static void json_deaths(const struct replay *r)
 
 		fprintf(out, "%s\n    {\"pid\": %u, \"comm\": ", i ? "," : "", d->pid);
 		json_string(out, d->comm);
-		fprintf(out, ", \"status\": %d, \"mappings\": %d, \"anon_pages\": %lu, "
+		fprintf(out, ", \"status\": %d, \"threads\": %u, \"mappings\": %d, \"anon_pages\": %lu, "
 			"\"file_pages\": %lu, \"pgtables_bytes\": %ld, \"files\": %u, "
-			"\"shared_mm\": %s, \"freed\": {", d->status, d->mappings, d->anon_pages,
-			d->file_pages, d->pgtable_bytes, d->files, d->shared_mm ? "true" : "false");
+			"\"shared_mm\": %s, \"freed\": {", d->status, d->threads, d->mappings,
+			d->anon_pages, d->file_pages, d->pgtable_bytes, d->files, d->shared_mm ? "true" : "false");
 		for (kind = 0; kind < NR_REPLAY_KINDS; kind++)
 			fprintf(out, "%s\"%s\": %ld", kind ? ", " : "", replay_kind_names[kind],
 				d->freed[kind]);
 		fputs("}}", out);
 	}
 	fprintf(out, "%s],\n", r->nr_deaths ? "\n  " : "");
+	if (r->deaths_untold)
+		fprintf(out, "  \"teardown_not_kept\": %" PRIu64 ",\n", r->deaths_untold);
 }
 
 static void json_left(const struct replay *r)
@@ -243,26 +306,37 @@ static void json_left(const struct replay *r)
 	fputs("]", out);
 }
 
-static void report_json(const struct replay *r)
+static void json_calls(const struct replay *r)
+{
+	const struct replay_counts *n = &r->n;
+	FILE *out = r->opt.out;
+	unsigned int cpu;
+
+	fprintf(out, "  \"calls\": {\"replayed\": %" PRIu64 ", \"matched\": %" PRIu64
+		", \"different\": %" PRIu64 ", \"not_compared\": %" PRIu64 ", \"skipped\": %"
+		PRIu64 ", \"descriptors\": %" PRIu64 ", \"descriptors_matched\": %" PRIu64
+		", \"reordered\": %" PRIu64 "},\n",
+		n->replayed, n->matched, n->mismatched, n->noted, n->skipped, n->fd_calls,
+		n->fd_same, n->reordered);
+	fprintf(out, "  \"maps\": {\"reads\": %" PRIu64 ", \"lines\": %" PRIu64
+		", \"same\": %" PRIu64 "},\n", n->maps_reads, n->maps_lines, n->maps_same);
+	fputs("  \"calls_by_cpu\": [", out);
+	for (cpu = 0; cpu < r->opt.cpus; cpu++)
+		fprintf(out, "%s%" PRIu64, cpu ? ", " : "", n->per_cpu[cpu]);
+	fputs("],\n", out);
+}
+
+static void json_processes(const struct replay *r)
 {
 	const struct replay_counts *n = &r->n;
 	FILE *out = r->opt.out;
 	int kind;
 
-	fputs("{\n  \"recording\": ", out);
-	json_string(out, r->opt.path);
-	fprintf(out, ",\n  \"kernel\": \"%u.%u.%u\",\n  \"cpus\": %u,\n  \"mem_bytes\": %" PRIu64
-		",\n  \"seed\": %" PRIu64 ",\n  \"touch\": \"%s\",\n", r->info->kernel[0],
-		r->info->kernel[1], r->info->kernel[2], r->opt.cpus, r->opt.mem_bytes,
-		r->opt.seed, touch_name(r->opt.touch));
-	fprintf(out, "  \"calls\": {\"replayed\": %" PRIu64 ", \"matched\": %" PRIu64
-		", \"different\": %" PRIu64 ", \"not_compared\": %" PRIu64 ", \"skipped\": %"
-		PRIu64 ", \"descriptors\": %" PRIu64 ", \"descriptors_matched\": %" PRIu64 "},\n",
-		n->replayed, n->matched, n->mismatched, n->noted, n->skipped, n->fd_calls,
-		n->fd_same);
-	fprintf(out, "  \"processes\": %" PRIu64 ",\n  \"most_alive\": %u,\n  \"execs\": %" PRIu64
-		",\n  \"touched_pages\": %" PRIu64 ",\n  \"faults\": {", n->processes,
-		n->most_alive, n->execs, n->touched);
+	fprintf(out, "  \"processes\": %" PRIu64 ",\n  \"threads\": %" PRIu64
+		",\n  \"most_alive\": %u,\n  \"execs\": %" PRIu64
+		",\n  \"touched_pages\": %" PRIu64 ",\n  \"touched_aside\": %" PRIu64
+		",\n  \"faults\": {", n->processes, n->threads, n->most_alive, n->execs,
+		n->touched, n->touched_aside);
 	for (kind = 0; kind < NR_FAULT_KINDS; kind++) {
 		fputs(kind ? ", " : "", out);
 		json_string(out, fault_kind_name((enum fault_kind)kind));
@@ -270,6 +344,20 @@ static void report_json(const struct replay *r)
 	}
 	fprintf(out, "},\n  \"peak_bytes\": %" PRIu64 ",\n",
 		(uint64_t)(r->free_at_boot - r->least_free) * PAGE_SIZE);
+}
+
+static void report_json(const struct replay *r)
+{
+	FILE *out = r->opt.out;
+
+	fputs("{\n  \"recording\": ", out);
+	json_string(out, r->opt.path);
+	fprintf(out, ",\n  \"kernel\": \"%u.%u.%u\",\n  \"cpus\": %u,\n  \"mode\": \"%s\",\n"
+		"  \"mem_bytes\": %" PRIu64 ",\n  \"seed\": %" PRIu64 ",\n  \"touch\": \"%s\",\n",
+		r->info->kernel[0], r->info->kernel[1], r->info->kernel[2], r->opt.cpus,
+		mode_name(r), r->opt.mem_bytes, r->opt.seed, touch_name(r->opt.touch));
+	json_calls(r);
+	json_processes(r);
 	json_deaths(r);
 	json_left(r);
 	if (r->stop) {

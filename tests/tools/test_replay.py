@@ -1,148 +1,173 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Goal: every shipped recording replays with every result matched and nothing left, and what is
-wrong with a recording, or different from it, is said with its line.
+"""Goal: every shipped recording replays with every result matched and nothing left, on one CPU and
+on many, in both modes, whatever is touched; and what a recording is refused for is said.
 
-Method: the program itself, on the shipped recordings and on recordings changed on purpose.
+Method: the program itself, on the shipped recordings. Differences have test_replay_differences.py,
+overlapping calls test_replay_order.py.
 """
 
-import glob
-import json
 import os
+import pty
 import re
 import subprocess
 import sys
-import tempfile
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.abspath(os.environ.get("KARC_ROOT") or os.path.join(HERE, "../.."))
-KARC = os.path.abspath(os.environ.get("KARC_PROGRAM") or os.path.join(ROOT, "build/karc"))
-TRACES = sorted(glob.glob(os.path.join(ROOT, "examples/traces/*.trace")))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from replay_case import (KARC, MODES, ROOT, TRACES, VARIANT, changed, in_pairs, replay, report,
+                         run, trace)
 
-
-def replay(path, *options):
-    return subprocess.run([KARC, "replay", path, *options], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, timeout=100)
+LONG_TRACE = os.path.join(ROOT, "tests/support/long_trace.py")
 
 
-def report(path, *options):
-    done = replay(path, "--json", *options)
-    assert done.returncode == 0, (path, options, done.stderr, done.stdout)
-    return json.loads(done.stdout)
+def check_whole(path, *options):
+    r = report(path, *options)
+    calls = r["calls"]
+    what = (path, options)
+    assert calls["replayed"] > 20, (what, calls)
+    assert calls["descriptors"] > 2, (what, calls)
+    assert calls["descriptors_matched"] == calls["descriptors"], (what, calls)
+    assert calls["matched"] == calls["replayed"] and not calls["different"], (what, calls)
+    assert r["maps"]["same"] == r["maps"]["lines"], (what, r["maps"])
+    assert r["frames_free_at_boot"] == r["frames_free_at_end"], what
+    assert r["live_objects"] == 0 and r["left"] == [], (what, r["left"])
+    assert len(r["teardown"]) == r["processes"], (what, r["processes"])
+    for death in r["teardown"]:
+        if not death["shared_mm"]:
+            assert death["freed"]["mm_struct"] == 1, (what, death)
+            assert death["freed"]["vm_area_struct"] == death["mappings"], (what, death)
+    return r
 
 
-def changed(scratch, name, change):
-    """A copy of a shipped recording with its lines changed; its path."""
-    with open(os.path.join(ROOT, "examples/traces", name), encoding="utf-8") as f:
-        lines = f.read().splitlines()
-    path = os.path.join(scratch, name)
-    with open(path, "w", encoding="utf-8") as f:
-        f.write("\n".join(change(lines)) + "\n")
-    return path
-
-
-def every_shipped_recording_matches(*options):
-    assert len(TRACES) >= 3, TRACES
-    for path in TRACES:
-        r = report(path, *options)
-        calls = r["calls"]
-        assert calls["replayed"] > 30, (path, calls)
-        assert calls["descriptors"] > 10, (path, calls)
-        assert calls["descriptors_matched"] == calls["descriptors"], (path, calls)
-        assert calls["matched"] == calls["replayed"] and not calls["different"], (path, calls)
-        assert r["frames_free_at_boot"] == r["frames_free_at_end"], path
-        assert r["live_objects"] == 0 and r["left"] == [], (path, r["left"])
-        assert len(r["teardown"]) == r["processes"], path
-        for death in r["teardown"]:
-            if not death["shared_mm"]:
-                assert death["freed"]["mm_struct"] == 1, (path, death)
-                assert death["freed"]["vm_area_struct"] == death["mappings"], (path, death)
+def every_recording(*options):
+    assert len(TRACES) >= 10, TRACES
+    in_pairs(check_whole, [(path, *options) for path in TRACES])
 
 
 def recordings_match_on_one_cpu(_):
-    every_shipped_recording_matches("--cpus", "1")
+    for touch in ("none", "some", "all"):
+        every_recording("--cpus", "1", "--touch", touch)
 
 
-def recordings_match_on_four_cpus_with_everything_touched(_):
-    every_shipped_recording_matches("--cpus", "4", "--touch", "all")
+def recordings_match_on_four_cpus(_):
+    for touch in ("none", "some", "all"):
+        every_recording("--cpus", "4", "--touch", touch)
+
+
+def recordings_match_on_eight_cpus(_):
+    for touch in ("none", "some", "all"):
+        every_recording("--cpus", "8", "--touch", touch)
+
+
+def recordings_match_with_one_parallel_cpu(_):
+    for touch in ("none", "some", "all"):
+        every_recording("--mode", "parallel", "--cpus", "1", "--touch", touch)
+
+
+def recordings_match_on_four_parallel_cpus(_):
+    for touch in ("none", "some", "all"):
+        every_recording("--mode", "parallel", "--cpus", "4", "--touch", touch)
+
+
+def recordings_match_on_eight_parallel_cpus(_):
+    for touch in ("none", "some", "all"):
+        every_recording("--mode", "parallel", "--cpus", "8", "--touch", touch)
+
+
+def recordings_match_touched_on_four_cpus(_):
+    """For builds that are too slow for all combinations: the mode that they are most needed for."""
+    every_recording("--mode", "deterministic" if VARIANT == "debug" else "parallel", "--cpus", "4",
+                    "--touch", "some")
 
 
 def recordings_match_with_some_touched_in_little_memory(_):
-    every_shipped_recording_matches("--cpus", "2", "--touch", "some", "--mem", "256M")
+    every_recording("--cpus", "2", "--touch", "some", "--mem", "512M")
 
 
 def a_seed_means_the_same_run(_):
-    path = os.path.join(ROOT, "examples/traces/sh.trace")
-    options = ("--cpus", "4", "--touch", "some", "--seed", "7", "--json")
-    assert replay(path, *options).stdout == replay(path, *options).stdout
+    options = ("--cpus", "4", "--touch", "some", "--json")
+    path = trace("sh.trace")
+    assert replay(path, *options, "--seed", "7").stdout == \
+        replay(path, *options, "--seed", "7").stdout
     assert report(path, "--touch", "some", "--seed", "8") != report(path, "--touch", "some",
                                                                    "--seed", "7")
 
 
-def a_different_address_is_a_finding_with_its_line(scratch):
+def tasks_run_on_all_cpus_and_touch_while_others_go_on(_):
+    for mode in MODES:
+        r = check_whole(trace("threads.trace"), "--cpus", "4", "--touch", "all", "--mode", mode)
+        assert all(r["calls_by_cpu"]), r["calls_by_cpu"]
+        assert r["touched_aside"] > 5, r["touched_aside"]
+        assert r["threads"] >= 8, r["threads"]
+
+
+def maps_that_were_read_are_compared(_):
+    maps = report(trace("maps.trace"))["maps"]
+    assert maps["reads"] >= 1 and maps["lines"] > 20 and maps["same"] == maps["lines"], maps
+
+
+def call_refused(scratch, before, call, tasks=1):
+    """@call in the place of the first munmap of ls."""
     where = []
 
-    def change(lines):
-        for i, line in enumerate(lines):
-            if " mmap 0x0 " in line and " = 0x7" in line:
-                where.append(i + 1)
-                head, result = line.rsplit(" = ", 1)
-                lines[i] = "%s = 0x%x" % (head, int(result, 16) - 0x1000)
-                return lines
-        raise AssertionError("no mmap to change")
-    done = replay(changed(scratch, "ls.trace", change))
-    assert done.returncode == 1, done
-    assert "ls.trace:%d: mmap(" % where[0] in done.stderr, done.stderr
-    assert "expected 0x7" in done.stderr and "got 0x7" in done.stderr, done.stderr
-
-
-def another_descriptor_is_told_but_no_finding(scratch):
-    def change(lines):
-        for i, line in enumerate(lines):
-            if re.match(r"1 openat .* = 3 @", line) and lines[i + 1].split()[1] != "close":
-                lines[i] = line.replace(" = 3 @", " = 7 @")
-                return lines
-        raise AssertionError("no openat to change")
-    calls = report(changed(scratch, "ls.trace", change))["calls"]
-    assert calls["descriptors_matched"] < calls["descriptors"], calls
-
-
-def a_different_errno_is_a_finding(scratch):
-    def change(lines):
-        for i, line in enumerate(lines):
-            if re.search(r" munmap .* = 0$", line):
-                lines[i] = line[:-1] + "-EINVAL"
-                return lines
-        raise AssertionError("no munmap to change")
-    done = replay(changed(scratch, "ls.trace", change))
-    assert done.returncode == 1, done
-    assert "expected EINVAL, got 0x0" in done.stderr, done.stderr
-
-
-def an_unknown_memory_call_ends_the_replay_by_name(scratch):
-    def change(lines):
-        for i, line in enumerate(lines):
-            found = re.match(r"(\d+) munmap (0x[0-9a-f]+) (\d+) = 0$", line)
-            if found:
-                lines[i] = "%s mlock %s %s = 0" % found.groups()
-                where.append(i + 1)
-                return lines
-        raise AssertionError("no munmap to change")
-    where = []
-    done = replay(changed(scratch, "ls.trace", change))
+    def change(body):
+        i = next(i for i, line in enumerate(body) if " munmap " in line)
+        body.insert(i, call)
+        where.append(i)
+        return body
+    path = changed(scratch, "ls.trace", change, tasks)
+    with open(path, encoding="utf-8") as f:
+        line = f.read().splitlines().index("calls") + 2 + where[0]
+    done = replay(path)
     assert done.returncode == 2, done
-    assert ":%d: karc cannot replay mlock yet" % where[0] in done.stderr, done.stderr
+    assert ":%d: karc cannot replay %s" % (line, before) in done.stderr, (call, done.stderr)
+
+
+def what_karc_cannot_do_ends_the_replay_by_name(scratch):
+    for call in ("userfaultfd 0x80000 = 3", "io_setup 8 = 0 0x7ffff7000000",
+                 "map_shadow_stack 0x0 4096 0x0 = 0x7ffff7000000", "memfd_secret 0x0 = 3 @-",
+                 "modify_ldt 1 = 0", "process_madvise = 4096", "mbind 0x7ffff7000000 4096 2 = 0",
+                 "move_pages = 0"):
+        call_refused(scratch, call.split()[0], "1 " + call)
+    call_refused(scratch, "unshare with CLONE_NEWNET", "1 unshare 0x40000000 = 0")
+    call_refused(scratch, "clone with CLONE_NEWPID",
+                 "1 clone 0x20000000 17 0x0 0 0x0 0x0 0x0 = 2 -1", tasks=2)
+
+
+def what_failed_on_the_host_is_not_refused(scratch):
+    def change(body):
+        i = next(i for i, line in enumerate(body) if " munmap " in line)
+        body[i:i] = ["1 userfaultfd 0x0 = -EPERM", "1 io_setup 8 = -EAGAIN",
+                     "1 mbind 0x0 0 0 = -EPERM"]
+        return body
+    r = report(changed(scratch, "ls.trace", change))
+    assert not r["calls"]["different"], r["calls"]
+
+
+def children_of_who_ignores_them_reap_themselves(scratch):
+    def change(body):
+        i = next(i for i, line in enumerate(body) if line.startswith("1 exit_group"))
+        body[i:i] = ["1 rt_sigaction 17 1 0x0 = 0",
+                     "1 clone 0x1200000 17 0x0 0 0x0 0x0 0x0 = 2 -1",
+                     "2 exit_group 3 = ?", "2 exited 3", "1 wait4 -1 = -ECHILD",
+                     "1 rt_sigaction 17 0 0x0 = 0",
+                     "1 clone 0x1200000 17 0x0 0 0x0 0x0 0x0 = 3 -1",
+                     "3 exit_group 3 = ?", "3 exited 3", "1 wait4 -1 = 3 0x300 0x0"]
+        return body
+    calls = report(changed(scratch, "ls.trace", change, 3))["calls"]
+    assert calls["matched"] == calls["replayed"] and not calls["different"], calls
 
 
 def a_truncated_recording_is_refused_at_its_end(scratch):
-    nr = []
-
-    def change(lines):
-        nr.append(len(lines) // 2)
-        return lines[:nr[0]]
-    done = replay(changed(scratch, "ls.trace", change))
-    assert done.returncode == 2, done
-    assert re.search(r"ls\.trace:\d+: ", done.stderr), done.stderr
+    path = os.path.join(scratch, "cut.trace")
+    with open(trace("ls.trace"), encoding="utf-8") as f:
+        lines = f.read().splitlines()
+    for nr in (len(lines) // 2, len(lines) - 1):
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("\n".join(lines[:nr]) + "\n")
+        done = replay(path)
+        assert done.returncode == 2, done
+        assert re.search(r"cut\.trace:\d+: ", done.stderr), done.stderr
 
 
 def what_is_no_recording_is_refused(scratch):
@@ -157,47 +182,109 @@ def what_is_no_recording_is_refused(scratch):
 
 
 def absurd_options_are_refused(_):
-    path = os.path.join(ROOT, "examples/traces/ls.trace")
+    path = trace("ls.trace")
     for options in (("--cpus", "0"), ("--cpus", "65"), ("--cpus", "x"), ("--mem", "1K"),
                     ("--mem", "12Q"), ("--touch", "much"), ("--seed", "-1"), ("--what",),
-                    ("another",)):
+                    ("--mode", "both"), ("another",)):
         done = replay(path, *options)
         assert done.returncode == 2 and done.stderr, options
     assert replay(path, "--help").returncode == 0
 
 
 def too_little_memory_is_said(_):
-    path = os.path.join(ROOT, "examples/traces/python3.trace")
+    path = trace("python3.trace")
     done = replay(path, "--mem", "16M", "--touch", "all")
     assert done.returncode == 1, done
     assert "python3.trace:" in done.stderr, done.stderr
     assert "nothing" in done.stdout, done.stdout
 
 
+def peak_kbytes(path):
+    """The most memory that a replay of @path has on the host."""
+    code = ("import resource, subprocess, sys\n"
+            "subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n"
+            "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n")
+    done = subprocess.run([sys.executable, "-c", code, KARC, "replay", path],
+                          stdout=subprocess.PIPE, text=True, check=True)
+    return int(done.stdout)
+
+
+def long_trace(scratch, nr_calls):
+    path = os.path.join(scratch, "%d.trace" % nr_calls)
+    with open(path, "w", encoding="utf-8") as f:
+        subprocess.run([sys.executable, LONG_TRACE, str(nr_calls)], stdout=f, check=True)
+    return path
+
+
+def memory_does_not_grow_with_the_length(scratch):
+    short, long = long_trace(scratch, 5000), long_trace(scratch, 60000)
+    check_whole(long)
+    few, many = peak_kbytes(short), peak_kbytes(long)
+    assert many < few + 2048, (few, many)
+
+
+def many_processes_one_after_the_other_are_forgotten(scratch):
+    many = 5000 if VARIANT == "release" else 200
+
+    def change(body):
+        i = next(i for i, line in enumerate(body) if line.startswith("1 exit_group"))
+        more = []
+        for pid in range(2, many + 2):
+            more += ["1 clone 0x1200000 17 0x0 0 0x0 0x0 0x0 = %d -1" % pid,
+                     "%d exit_group 3 = ?" % pid, "%d exited 3" % pid,
+                     "1 wait4 -1 = %d 0x300 0x0" % pid]
+        return body[:i] + more + body[i:]
+    r = report(changed(scratch, "ls.trace", change, many + 1))
+    calls = r["calls"]
+    assert r["processes"] == many + 1 and calls["matched"] == calls["replayed"] > 3 * many, calls
+    told = len(r["teardown"])
+    assert told + r.get("teardown_not_kept", 0) == many + 1 and told <= 4096, told
+    assert r["most_alive"] == 2, r["most_alive"]
+
+
+def terminal_output(path):
+    """What a replay writes to a terminal as its error output."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen([KARC, "replay", path], stdout=subprocess.DEVNULL, stderr=slave)
+    os.close(slave)
+    text = b""
+    while True:
+        try:
+            more = os.read(master, 4096)
+        except OSError:
+            break
+        if not more:
+            break
+        text += more
+    os.close(master)
+    assert child.wait() == 0
+    return text.decode()
+
+
+def a_short_replay_shows_no_progress(_):
+    assert terminal_output(trace("ls.trace")) == ""
+
+
 def main():
-    tests = [recordings_match_on_one_cpu,
-             recordings_match_on_four_cpus_with_everything_touched,
-             recordings_match_with_some_touched_in_little_memory,
-             a_seed_means_the_same_run,
-             a_different_address_is_a_finding_with_its_line,
-             another_descriptor_is_told_but_no_finding,
-             a_different_errno_is_a_finding,
-             an_unknown_memory_call_ends_the_replay_by_name,
-             a_truncated_recording_is_refused_at_its_end,
-             what_is_no_recording_is_refused,
-             absurd_options_are_refused,
-             too_little_memory_is_said]
-    failed = 0
-    for test in tests:
-        with tempfile.TemporaryDirectory() as scratch:
-            try:
-                test(scratch)
-                print("[       OK ] %s" % test.__name__)
-            except Exception as error:     # a broken test is a failed test, the others go on
-                failed += 1
-                print("[  FAILED  ] %s: %r" % (test.__name__, error))
-    print("%d passed, %d failed" % (len(tests) - failed, failed))
-    return 1 if failed else 0
+    tests = [recordings_match_touched_on_four_cpus]
+    if VARIANT == "release":
+        tests = [recordings_match_on_one_cpu, recordings_match_on_four_cpus,
+                 recordings_match_on_eight_cpus, recordings_match_with_one_parallel_cpu,
+                 recordings_match_on_four_parallel_cpus, recordings_match_on_eight_parallel_cpus,
+                 recordings_match_with_some_touched_in_little_memory]
+    tests += [a_seed_means_the_same_run,
+              tasks_run_on_all_cpus_and_touch_while_others_go_on,
+              maps_that_were_read_are_compared,
+              what_karc_cannot_do_ends_the_replay_by_name,
+              what_failed_on_the_host_is_not_refused,
+              children_of_who_ignores_them_reap_themselves,
+              a_truncated_recording_is_refused_at_its_end, what_is_no_recording_is_refused,
+              absurd_options_are_refused, too_little_memory_is_said,
+              many_processes_one_after_the_other_are_forgotten,
+              a_short_replay_shows_no_progress]
+    if VARIANT in ("release", "debug"):     # sanitizers keep what was freed for a while
+        tests.append(memory_does_not_grow_with_the_length)
+    return run(tests)
 
 
 if __name__ == "__main__":
