@@ -76,15 +76,20 @@ ROOMS = [
         "machine.c",
         "mmu.c",
         "mutex.c",
+        "parallel.c",
         "percpu.c",
         "physmem.c",
+        "presence.c",
         "report.c",
         "rwsem.c",
+        "silent.c",
+        "spin.c",
         "spinlock.c",
         "switch_generic.c",
         "switch_x86_64.c",
         "symbols.c",
         "tlb.c",
+        "topology.c",
         "trace.c",
         "trap.c",
         "wait.c",
@@ -104,14 +109,20 @@ ROOMS = [
         "test_machine.c",
         "test_mmu.c",
         "test_mutex.c",
+        "test_parallel.c",
         "test_percpu.c",
         "test_physmem.c",
+        "test_presence.c",
         "test_report.c",
         "test_rwsem.c",
+        "test_silent.c",
+        "test_spin.c",
         "test_spinlock.c",
+        "test_storm.c",
         "test_switch.c",
         "test_symbols.c",
         "test_tlb.c",
+        "test_topology.c",
         "test_trace.c",
         "test_trap.c",
         "test_wait.c",
@@ -135,6 +146,7 @@ ROOMS = [
         "test_reap.c",
         "test_refcount.c",
         "test_room.c",
+        "test_storm.c",
     ]),
     Room("phys", "mm/phys", [
         "page.c",
@@ -148,6 +160,7 @@ ROOMS = [
         "test_page_alloc.c",
         "test_pcp.c",
         "test_phys.c",
+        "test_storm.c",
         "test_vmstat.c",
         "test_zone.c",
     ]),
@@ -168,6 +181,7 @@ ROOMS = [
         "test_percpu.c",
         "test_slab.c",
         "test_slab_debug.c",
+        "test_storm.c",
     ]),
     Room("pgtable", "mm/pgtable", [
         "mmu_gather.c",
@@ -186,6 +200,7 @@ ROOMS = [
         "vmap.c",
     ], [
         "test_highmem.c",
+        "test_storm.c",
         "test_vmalloc.c",
         "test_vmap.c",
     ]),
@@ -194,24 +209,33 @@ ROOMS = [
         "filemap.c",
         "rmap.c",
         "room.c",
+        "shmem.c",
     ], [
         "test_file.c",
         "test_filemap.c",
         "test_rmap.c",
+        "test_shmem.c",
+        "test_storm.c",
     ]),
     Room("space", "mm/space", [
         "brk.c",
         "dup.c",
         "fault.c",
+        "fault_trace.c",
+        "madvise.c",
         "maps.c",
         "memory.c",
+        "mlock.c",
         "mm.c",
         "mmap.c",
         "mprotect.c",
+        "mremap.c",
+        "mseal.c",
+        "msync.c",
         "munmap.c",
-        "nosys.c",
         "overcommit.c",
         "placement.c",
+        "populate.c",
         "profile.c",
         "room.c",
         "special.c",
@@ -223,21 +247,29 @@ ROOMS = [
         "test_brk.c",
         "test_dup.c",
         "test_fault.c",
+        "test_fault_trace.c",
+        "test_madvise.c",
         "test_maps.c",
         "test_memory.c",
+        "test_mlock.c",
         "test_mm.c",
         "test_mmap.c",
         "test_mprotect.c",
+        "test_mremap.c",
+        "test_mseal.c",
+        "test_msync.c",
         "test_munmap.c",
-        "test_nosys.c",
         "test_overcommit.c",
         "test_placement.c",
+        "test_populate.c",
         "test_profile.c",
         "test_referee.c",
         "test_room.c",
+        "test_shmem_map.c",
         "test_space_model.c",
         "test_special.c",
         "test_stack.c",
+        "test_storm.c",
         "test_uaccess.c",
         "test_vma.c",
         "test_vma_tree.c",
@@ -260,28 +292,49 @@ ROOMS = [
         "test_kset.c",
     ]),
     Room("proc", "proc", [
+        "de_thread.c",
         "exec.c",
         "exit.c",
         "files.c",
         "fork.c",
+        "fs.c",
+        "futex.c",
+        "group.c",
+        "limits.c",
         "pid.c",
+        "pidfd.c",
+        "prctl.c",
         "room.c",
         "sched.c",
+        "script.c",
+        "shm.c",
         "signal.c",
         "syscall.c",
+        "syscall_task.c",
         "task.c",
         "wait.c",
     ], [
+        "test_de_thread.c",
         "test_exec.c",
         "test_exit.c",
         "test_files.c",
         "test_fork.c",
+        "test_fs.c",
+        "test_futex.c",
+        "test_group.c",
+        "test_limits.c",
         "test_pid.c",
+        "test_pidfd.c",
+        "test_prctl.c",
         "test_sched.c",
+        "test_script.c",
+        "test_shm.c",
         "test_signal.c",
         "test_storm.c",
         "test_syscall.c",
+        "test_syscall_task.c",
         "test_task.c",
+        "test_threads.c",
         "test_wait.c",
     ]),
     Room("harness", "harness", [
@@ -307,21 +360,40 @@ TOOLS = [
     "play_kobject.c",
     "play_segv.c",
     "record_decode.c",
+    "record_denied.c",
+    "record_events.c",
     "record_fds.c",
     "record_files.c",
     "record_host.c",
     "record_trace.c",
     "recording.c",
+    "recording_calls.c",
+    "recording_events.c",
     "recording_head.c",
     "recording_names.c",
     "recording_words.c",
     "recording_write.c",
     "replay.c",
     "replay_calls.c",
+    "replay_exec.c",
+    "replay_fds.c",
     "replay_files.c",
+    "replay_lines.c",
+    "replay_maps.c",
+    "replay_mem.c",
+    "replay_model.c",
+    "replay_order.c",
+    "replay_play.c",
+    "replay_proc.c",
     "replay_report.c",
+    "replay_search.c",
+    "replay_tasks.c",
     "replay_touch.c",
     "scenario.c",
+    "segv_cases.c",
+    "segv_show.c",
+    "segv_use.c",
+    "segv_world.c",
     "strace_text.c",
 ]
 
@@ -337,11 +409,30 @@ SCENARIO_TESTS = [
 ]
 
 TOOLS_TESTS = [
+    "test_bad_input.py",
+    "test_fuzz.py",
     "test_record.py",
+    "test_record_denied.c",
     "test_recording.c",
+    "test_recording_errors.c",
     "test_replay.py",
+    "test_replay_differences.py",
+    "test_replay_order.py",
     "test_run.py",
+    "test_segv.py",
     "test_strace_text.c",
+]
+
+# What the fuzz target of the recordings' reader is made of; `ninja fuzz` builds and runs it.
+FUZZ = [
+    "tests/tools/fuzz_recording.c",
+    "tools/recording.c",
+    "tools/recording_calls.c",
+    "tools/recording_events.c",
+    "tools/recording_head.c",
+    "tools/recording_names.c",
+    "tools/recording_words.c",
+    "tools/recording_write.c",
 ]
 
 # Tests of the build itself; scripts.
@@ -380,7 +471,7 @@ PACKAGES = [
     ("clang", ["clang"], "the second compiler and the static analyzer"),
     ("scan-build", ["clang-tools"], "reports of the analyzer as HTML"),
     ("clang-rt", ["libclang-rt-dev", "libclang-rt-14-dev"],
-     "run time of the sanitizers under clang"),
+     "run time of the sanitizers and of the fuzzer under clang"),
     ("pkg-config", ["pkg-config", "pkgconf"], "finds the libraries, and karc for its users"),
     ("dpkg:libcmocka-dev", ["libcmocka-dev"], "the test framework"),
     ("dpkg:libgc-dev", ["libgc-dev"], "Boehm GC, the second opinion on leaks"),
@@ -395,15 +486,17 @@ PACKAGES = [
 
 
 def clang_runtime_present():
-    """Whether clang finds its address sanitizer; the package that has it is named differently
-    by each release, so ask the compiler and not the package manager."""
+    """Whether clang finds its address sanitizer and its fuzzer; the package that has them is named
+    differently by each release, so ask the compiler and not the package manager."""
     if not shutil.which("clang"):
         return False
     ask = subprocess.run(["clang", "-print-resource-dir"], capture_output=True, text=True)
     if ask.returncode != 0:
         return False
     for where, _, files in os.walk(ask.stdout.strip()):
-        if any(f.startswith("libclang_rt.asan") and f.endswith(".a") for f in files):
+        archives = [f for f in files if f.endswith(".a")]
+        if all(any(f.startswith("libclang_rt." + part) for f in archives)
+               for part in ("asan", "fuzzer")):
             return True
     return False
 
@@ -593,6 +686,10 @@ def write_rules(w):
            " --clang $analyzer --depfile $out.d $mode $out $in -- $includes $defines",
            description="ANALYZE $in", depfile="$out.d", deps="gcc")
     w.rule("shell", "$command", description="$name", pool="console")
+    w.rule("fuzz_link", "python3 " + w.src("tests/tools/fuzz.py") + " --check $analyzer && "
+           "$analyzer -std=gnu17 -O1 -g -fno-omit-frame-pointer -Wall -Wextra "
+           "-fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined $defines "
+           "-o $out $in", description="LINK $out")
     regenerate = "python3 configure.py"
     if not w.default:
         regenerate += f" --variant {w.args.variant} --out " + os.path.relpath(w.out_dir, ROOT)
@@ -739,6 +836,7 @@ def all_sources():
     found += [f"tests/support/{name}" for name in SUPPORT]
     found += [f"tests/scenario/{t}" for t in SCENARIO_TESTS if t.endswith(".c")]
     found += [f"tests/tools/{t}" for t in TOOLS_TESTS if t.endswith(".c")]
+    found += [f for f in FUZZ if f.startswith("tests/")]
     return found
 
 
@@ -794,6 +892,17 @@ def write_commands(w, targets):
     w.put("")
 
 
+def write_fuzz(w):
+    """On demand only: no other target needs it."""
+    target, script = w.out("fuzz/fuzz_recording"), w.src("tests/tools/fuzz.py")
+    headers = ["tools/recording.h", "tools/recording_internal.h"]
+    w.edge(target, "fuzz_link", [w.src(f) for f in FUZZ], implicit=[w.src(h) for h in headers],
+           defines="-I" + w.src("tools"))
+    w.edge("fuzz", "shell", [], implicit=[target, script], name="FUZZ",
+           command=f"python3 {script} {target} $root")
+    w.put("")
+
+
 def ninja_text(args, out_dir):
     w = Writer(args, out_dir)
     write_rules(w)
@@ -803,6 +912,7 @@ def ninja_text(args, out_dir):
     write_tests(w, rooms, targets, tools, checks, room_checks)
     write_analysis(w, rooms)
     write_commands(w, targets)
+    write_fuzz(w)
     w.edge("lib", "phony", targets)
     w.edge("build.ninja", "configure", [], implicit=[w.src("configure.py")] + [
         w.src(d) for d in header_dirs + ["analysis/corpus"]])
