@@ -190,6 +190,23 @@ static void print_faults(const struct replay *r)
 	}
 }
 
+static void print_live(const struct replay *r)
+{
+	char text[96];
+	int column = 0, length;
+
+	for (unsigned int i = 0; i < r->nr_live; i++) {
+		length = snprintf(text, sizeof(text), "%s %ld%s", r->live[i].kind,
+				  r->live[i].at_end - r->live[i].at_boot,
+				  i + 1 < r->nr_live ? "," : "");
+		if (!column || column + 1 + length > 100)
+			column = fprintf(r->opt.out, "\n           %s", text) - 1;
+		else
+			column += fprintf(r->opt.out, " %s", text);
+	}
+	fputc('\n', r->opt.out);
+}
+
 static void print_left(const struct replay *r)
 {
 	bool good = !r->machine_left && r->free_at_boot == r->free_at_end &&
@@ -199,10 +216,7 @@ static void print_left(const struct replay *r)
 	fprintf(r->opt.out, "left       %s%s%s: frames free %lu at boot, %lu at the end; live objects "
 		"by type", colour(r, good), good ? "nothing" : "LEAK", plain(r), r->free_at_boot,
 		r->free_at_end);
-	for (i = 0; i < r->nr_live; i++)
-		fprintf(r->opt.out, "%s %s %ld", i ? "," : "\n          ",
-			r->live[i].kind, r->live[i].at_end - r->live[i].at_boot);
-	fputc('\n', r->opt.out);
+	print_live(r);
 	for (i = 0; i < r->nr_left; i++)
 		fprintf(r->opt.out, "           %lu %s, %" PRIu64 " bytes%s%s\n", r->left[i].count,
 			r->left[i].kind, r->left[i].bytes, r->left[i].site[0] ? ", from " : "",
