@@ -311,8 +311,9 @@ struct file *KARC_BODY(memfile_create_site)(const char *name, loff_t size, umode
 	mf->fill_end = size;
 	inode->i_private = mf;
 	inode->i_size = size;
-	inode->i_data.a_ops = &memfile_aops;
 	inode->i_fop = &memfile_fops;
+	/* Pairs with the acquire in page_cache_shrink(), which finds the inode on its list. */
+	smp_store_release(&inode->i_data.a_ops, &memfile_aops);
 	file = file_open_inode_site(inode, O_RDWR, site);
 	if (!IS_ERR(file)) {
 		/* From here on the inode's death ends the caller's private data too. */

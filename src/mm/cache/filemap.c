@@ -547,8 +547,12 @@ unsigned long page_cache_shrink(unsigned long max)
 	struct inode *inode;
 
 	while (nr < max && (inode = next_inode(s, &budget))) {
-		if (READ_ONCE(inode->i_mapping->nrpages) && !shmem_mapping(inode->i_mapping))
-			nr += invalidate_mapping_pages(inode->i_mapping, 0, ~0UL, max - nr);
+		struct address_space *mapping = inode->i_mapping;
+
+		/* Without a_ops it is still being made. */
+		if (smp_load_acquire(&mapping->a_ops) && READ_ONCE(mapping->nrpages) &&
+		    !shmem_mapping(mapping))
+			nr += invalidate_mapping_pages(mapping, 0, ~0UL, max - nr);
 		iput(inode);
 	}
 	return nr;

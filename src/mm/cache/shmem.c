@@ -378,11 +378,12 @@ static void shmem_init_inode(struct inode *inode, struct shmem_info *info,
 	inode->i_private = info;
 	inode->i_size = args->size;
 	inode->i_dev_id = args->internal ? SHMEM_DEV_ID : 0;
-	inode->i_data.a_ops = &shmem_aops;
 	inode->i_fop = &shmem_fops;
 	inode->i_ops.setsize = shmem_setsize;
 	inode->i_ops.write_begin = shmem_write_begin;
 	inode->i_ops.release = shmem_release;
+	/* Pairs with the acquire in page_cache_shrink(), which finds the inode on its list. */
+	smp_store_release(&inode->i_data.a_ops, &shmem_aops);
 }
 
 static struct file *shmem_file(const struct shmem_args *args, struct mm_struct *mm,
