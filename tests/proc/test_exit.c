@@ -6,6 +6,7 @@
  * in which order the steps came.
  */
 #include "guests.h"
+#include "../../src/proc/internal.h"
 #include <karc/hw/trace.h>
 #include <karc/mm/slab/slab.h>
 #include <karc/mm/space/mm.h>
@@ -236,7 +237,9 @@ static void an_adopted_zombie_wakes_its_new_parent(void **state)
 	waiter = fiber_spawn(0, "waiter", wait_any, init);
 	while (!somebody_waits(&init->signal->wait_chldexit))
 		fiber_yield();
+	spin_lock(&proc_state()->tasklist_lock);
 	child->exit_signal = 0;		/* its own death is nothing init waits for */
+	spin_unlock(&proc_state()->tasklist_lock);
 	exit_task(child, 1);
 	fiber_join(waiter, &r);
 	assert_int_equal(r.value, grandchild->pid);
