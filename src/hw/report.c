@@ -92,22 +92,24 @@ struct stack_frame {
 	u64 return_address;
 };
 
-unsigned int trace_collect(u64 fp, u64 low, u64 high, void **trace, unsigned int max)
+/* The stack may be in use on another host thread meanwhile: a report shows what it can get. */
+__no_sanitize_thread unsigned int trace_collect(u64 fp, u64 low, u64 high, void **trace,
+						unsigned int max)
 {
 	unsigned int nr = 0;
 
 	/* Subtractions only: code without frame pointers leaves anything in that register, -8 too. */
 	while (nr < max && fp >= low && fp < high && high - fp >= sizeof(struct stack_frame) &&
 	       fp % 8 == 0) {
-		struct stack_frame frame;
+		const struct stack_frame *frame = (const void *)fp;
+		u64 outer = READ_ONCE(frame->fp), address = READ_ONCE(frame->return_address);
 
-		memcpy(&frame, (const void *)fp, sizeof(frame));
-		if (!frame.return_address)
+		if (!address)
 			break;
-		trace[nr++] = (void *)frame.return_address;
-		if (frame.fp <= fp)
+		trace[nr++] = (void *)address;
+		if (outer <= fp)
 			break;
-		fp = frame.fp;
+		fp = outer;
 	}
 	return nr;
 }

@@ -266,7 +266,7 @@ static void deferred_work(void)
 	deferred.cpu = smp_processor_id();
 	might_sleep();
 	msleep(1);
-	deferred.times++;
+	smp_store_release(&deferred.times, deferred.times + 1);
 }
 
 static void deferred_work_runs_in_a_task_of_its_cpu(void **state)
@@ -278,7 +278,7 @@ static void deferred_work_runs_in_a_task_of_its_cpu(void **state)
 	cpu_post(machine_cpu(this_machine(), last_cpu()), CPU_PENDING_DEFERRED);
 	hw_safepoint();
 	preempt_enable();
-	while (!READ_ONCE(deferred.times))
+	while (!smp_load_acquire(&deferred.times))
 		msleep(1);
 	while (fiber_count(this_machine()) > 1)
 		fiber_yield();

@@ -162,6 +162,7 @@ static void trylock_fails_on_a_held_lock_and_changes_nothing(void **state)
 static long read_or_write(void *arg)
 {
 	struct model *m = arg;
+	unsigned int readers;
 
 	for (unsigned int i = 0; i < NR_ROUNDS; i++) {
 		if ((i + fiber_self()->id) % 4 == 0) {
@@ -179,8 +180,9 @@ static long read_or_write(void *arg)
 		if (m->writers)
 			return -2;
 		hw_safepoint();
-		if (READ_ONCE(m->readers) > m->most_readers)
-			m->most_readers = m->readers;
+		readers = READ_ONCE(m->readers);
+		if (readers > READ_ONCE(m->most_readers))
+			WRITE_ONCE(m->most_readers, readers);
 		__atomic_fetch_sub(&m->readers, 1, __ATOMIC_RELAXED);
 		read_unlock(&m->rwlock);
 	}
