@@ -42,12 +42,14 @@ static long storm_entry(void *arg)
 	return w->fn(w);
 }
 
-/* Run @fn in @per_cpu fibers of each CPU, to their ends. */
+/* Run @fn in @per_cpu fibers of each CPU, to their ends. The seed of the machine is theirs. */
 static inline void storm_run(struct storm *s, unsigned int per_cpu,
 			     long (*fn)(struct storm_worker *w), void *arg)
 {
 	unsigned int nr_cpus = machine_nr_cpus(this_machine());
+	u64 seed = machine_random(this_machine());
 
+	print_message("seed %llu\n", (unsigned long long)seed);
 	*s = (struct storm){ .arg = arg, .nr = per_cpu * nr_cpus };
 	for (unsigned int i = 0; i < s->nr; i++) {
 		struct storm_worker *w = &s->worker[i];
@@ -55,7 +57,7 @@ static inline void storm_run(struct storm *s, unsigned int per_cpu,
 		w->storm = s;
 		w->index = i;
 		w->fn = fn;
-		rnd_seed(&w->rnd, 1000 + i);
+		rnd_seed(&w->rnd, seed + i);
 	}
 	for (unsigned int i = 0; i < s->nr; i++) {
 		s->worker[i].fiber = fiber_spawn(i % nr_cpus, "storm", storm_entry, &s->worker[i]);
@@ -65,6 +67,7 @@ static inline void storm_run(struct storm *s, unsigned int per_cpu,
 		struct machine_result r;
 
 		fiber_join(s->worker[i].fiber, &r);
+		assert_string_equal(r.message, "");
 		assert_int_equal(r.end, MACHINE_VALUE);
 		assert_int_equal(r.value, 0);
 	}

@@ -8,64 +8,24 @@
 #include <fcntl.h>
 #include <string.h>
 
-#include <karc/base/math.h>
-#include <karc/base/rand.h>
-#include <karc/hw/fiber.h>
 #include <karc/mm/cache/filemap.h>
 #include <karc/mm/cache/shmem.h>
 #include <karc/mm/phys/page_alloc.h>
 #include <karc/mm/phys/vmstat.h>
 #include <karc/refcount/ledger.h>
-#include "fixture.h"
+#include "storm.h"
 
-#define MAX_CPUS	8u
 #define NR_PAGES	24u
 #define P		((loff_t)PAGE_SIZE)
 #define PUNCH		(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)
 
-struct storm {
-	unsigned int nr;
-	unsigned int next_id;
-	unsigned int arrived;
-	u64 seed;
+/* All that the CPUs of one test share. */
+struct shared {
 	struct file *file;
 	unsigned int fills;
 	unsigned int locked;		/* plain: the page lock guards it */
 	struct page *page;
 };
-
-static void storm_begin(struct storm *s)
-{
-	memset(s, 0, sizeof(*s));
-	s->nr = min(machine_nr_cpus(this_machine()), MAX_CPUS);
-	s->seed = machine_random(this_machine());
-	print_message("seed %llu\n", (unsigned long long)s->seed);
-}
-
-static unsigned int enter(struct storm *s, struct rnd *rnd)
-{
-	unsigned int id = __atomic_fetch_add(&s->next_id, 1, __ATOMIC_RELAXED);
-
-	rnd_seed(rnd, s->seed + id);
-	__atomic_fetch_add(&s->arrived, 1, __ATOMIC_ACQ_REL);
-	while (smp_load_acquire(&s->arrived) < s->nr)
-		cpu_relax();
-	return id;
-}
-
-static void storm_run(struct storm *s, long (*fn)(void *arg))
-{
-	struct fiber *f[MAX_CPUS];
-	struct machine_result r;
-
-	for (unsigned int i = 0; i < s->nr; i++)
-		f[i] = fiber_spawn(i, "storm", fn, s);
-	for (unsigned int i = 0; i < s->nr; i++) {
-		fiber_join(f[i], &r);
-		assert_string_equal(r.message, "");
-		assert_int_equal(r.value, 0);
-	}
-}
 
 static u64 word_of(pgoff_t index)
 {
@@ -74,7 +34,7 @@ static u64 word_of(pgoff_t index)
 
 static int fill_words(void *priv, pgoff_t index, void *kaddr)
 {
-	struct storm *s = priv;
+	struct shared *s = priv;
 	u64 *words = kaddr;
 
 	__atomic_fetch_add(&s->fills, 1, __ATOMIC_RELAXED);
@@ -95,19 +55,18 @@ static void assert_page_is_whole(struct page *page, pgoff_t index)
 }
 
 /* The first CPU cuts and grows, some drop what is clean, all look. Sizes are whole pages. */
-static long looks_while_it_is_cut(void *arg)
+static long looks_while_it_is_cut(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
-	unsigned int id = enter(s, &rnd);
+	struct shared *s = w->storm->arg;
+	unsigned int id = w->index;
 
 	for (unsigned int i = 0; i < 400; i++) {
-		pgoff_t index = rnd_below(&rnd, NR_PAGES);
+		pgoff_t index = rnd_below(&w->rnd, NR_PAGES);
 		struct page *page;
 
 		if (!id && i % 4 == 0)
-			assert_int_equal(file_truncate(s->file,
-						       (loff_t)rnd_below(&rnd, NR_PAGES) * P), 0);
+			assert_int_equal(file_truncate(s->file, P * rnd_below(&w->rnd, NR_PAGES)),
+					 0);
 		if (i % 16 == id)
 			page_cache_shrink(~0UL);
 		page = read_cache_page(s->file->f_mapping, index);
@@ -127,23 +86,22 @@ static long looks_while_it_is_cut(void *arg)
 
 static void lookups_see_whole_pages_while_the_file_is_cut(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
+	memset(&s, 0, sizeof(s));
 	s.file = memfile_create("f", NR_PAGES * P, 0600, &word_ops, &s);
-	storm_run(&s, looks_while_it_is_cut);
+	storm_run(&storm, 1, looks_while_it_is_cut, &s);
 	assert_int_equal(machine_check(this_machine()), 0);
 	fput(s.file);
 	assert_int_equal(page_cache_count(), 0);
 }
 
-static long reads_all(void *arg)
+static long reads_all(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
+	struct shared *s = w->storm->arg;
 
-	enter(s, &rnd);
 	for (pgoff_t i = 0; i < NR_PAGES; i++) {
 		struct page *page = read_cache_page(s->file->f_mapping, i);
 
@@ -155,19 +113,20 @@ static long reads_all(void *arg)
 
 static void each_page_is_filled_by_one_cpu(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
+	memset(&s, 0, sizeof(s));
 	s.file = memfile_create("f", NR_PAGES * P, 0600, &word_ops, &s);
-	storm_run(&s, reads_all);
+	storm_run(&storm, 1, reads_all, &s);
 	assert_int_equal(s.fills, NR_PAGES);
 	fput(s.file);
 }
 
 /* ---- memory files ---- */
 
-static void random_call(struct storm *s, struct rnd *rnd, unsigned int id)
+static void random_call(struct shared *s, struct rnd *rnd, unsigned int id)
 {
 	loff_t at = (loff_t)rnd_below(rnd, NR_PAGES) * P, len = (1 + (loff_t)rnd_below(rnd, 4)) * P;
 	char byte = (char)id;
@@ -190,14 +149,13 @@ static void random_call(struct storm *s, struct rnd *rnd, unsigned int id)
 	}
 }
 
-static long changes_a_memory_file(void *arg)
+static long changes_a_memory_file(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
-	unsigned int id = enter(s, &rnd);
+	struct shared *s = w->storm->arg;
+	unsigned int id = w->index;
 
 	for (unsigned int i = 0; i < 300; i++) {
-		random_call(s, &rnd, id);
+		random_call(s, &w->rnd, id);
 		if (i % 32 == id)
 			page_cache_shrink(~0UL);
 	}
@@ -206,12 +164,13 @@ static long changes_a_memory_file(void *arg)
 
 static void sums_of_a_memory_file_agree_after_the_storm(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
+	memset(&s, 0, sizeof(s));
 	s.file = ksys_memfd_create("storm", 0);
-	storm_run(&s, changes_a_memory_file);
+	storm_run(&storm, 1, changes_a_memory_file, &s);
 	assert_int_equal(machine_check(this_machine()), 0);
 	assert_int_equal(shmem_accounted_pages(), s.file->f_mapping->nrpages);
 	assert_int_equal(global_node_page_state(NR_SHMEM), s.file->f_mapping->nrpages);
@@ -220,16 +179,15 @@ static void sums_of_a_memory_file_agree_after_the_storm(void **state)
 	assert_int_equal(global_node_page_state(NR_SHMEM), 0);
 }
 
-static long writes_its_part(void *arg)
+static long writes_its_part(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
-	unsigned int id = enter(s, &rnd);
+	struct shared *s = w->storm->arg;
+	unsigned int id = w->index;
 	char line[700];
 
 	memset(line, (int)('a' + id), sizeof(line));
 	for (unsigned int i = 0; i < 60; i++) {
-		loff_t pos = (loff_t)((i * s->nr + id) * sizeof(line));
+		loff_t pos = (loff_t)((i * w->storm->nr + id) * sizeof(line));
 
 		assert_int_equal(kernel_write(s->file, line, sizeof(line), &pos), sizeof(line));
 	}
@@ -238,17 +196,18 @@ static long writes_its_part(void *arg)
 
 static void writers_on_all_cpus_lose_nothing(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	char line[700];
 	loff_t pos = 0;
 	(void)state;
 
-	storm_begin(&s);
+	memset(&s, 0, sizeof(s));
 	s.file = ksys_memfd_create("storm", 0);
-	storm_run(&s, writes_its_part);
-	for (unsigned int i = 0; i < 60 * s.nr; i++) {
+	storm_run(&storm, 1, writes_its_part, &s);
+	for (unsigned int i = 0; i < 60 * storm.nr; i++) {
 		assert_int_equal(kernel_read(s.file, line, sizeof(line), &pos), sizeof(line));
-		assert_int_equal(line[0], 'a' + i % s.nr);
+		assert_int_equal(line[0], 'a' + i % storm.nr);
 		assert_int_equal(line[sizeof(line) - 1], line[0]);
 	}
 	fput(s.file);
@@ -256,12 +215,10 @@ static void writers_on_all_cpus_lose_nothing(void **state)
 
 /* ---- page locks ---- */
 
-static long counts_under_the_lock(void *arg)
+static long counts_under_the_lock(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
+	struct shared *s = w->storm->arg;
 
-	enter(s, &rnd);
 	for (unsigned int i = 0; i < 500; i++) {
 		lock_page(s->page);
 		s->locked++;
@@ -274,35 +231,35 @@ static long counts_under_the_lock(void *arg)
 
 static void a_page_lock_is_held_by_one_and_no_wakeup_is_lost(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
+	memset(&s, 0, sizeof(s));
 	s.page = alloc_page(GFP_KERNEL);
-	storm_run(&s, counts_under_the_lock);
-	assert_int_equal(s.locked, s.nr * 500);
+	storm_run(&storm, 1, counts_under_the_lock, &s);
+	assert_int_equal(s.locked, storm.nr * 500);
 	put_page(s.page);
 }
 
 /* ---- files that come and go ---- */
 
-static long makes_files(void *arg)
+static long makes_files(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
-	unsigned int id = enter(s, &rnd);
+	struct shared *s = w->storm->arg;
+	unsigned int id = w->index;
 
 	for (unsigned int i = 0; i < 60; i++) {
 		struct file *file = memfile_create("f", 4 * P, 0600, &word_ops, s), *again;
 
 		assert_false(IS_ERR(file));
-		put_page(read_cache_page(file->f_mapping, rnd_below(&rnd, 4)));
+		put_page(read_cache_page(file->f_mapping, rnd_below(&w->rnd, 4)));
 		again = file_open_inode(file_inode(file), O_RDONLY);
 		assert_false(IS_ERR(again));
 		fput(file);
 		/* It looks at all inodes there are, dying ones of other CPUs too. */
 		if (i % 4 == id % 4)
-			page_cache_shrink(rnd_below(&rnd, 8));
+			page_cache_shrink(rnd_below(&w->rnd, 8));
 		fput(again);
 	}
 	return 0;
@@ -310,11 +267,12 @@ static long makes_files(void *arg)
 
 static void reclaim_meets_files_that_end(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
-	storm_run(&s, makes_files);
+	memset(&s, 0, sizeof(s));
+	storm_run(&storm, 1, makes_files, &s);
 	assert_int_equal(page_cache_count(), 0);
 	assert_int_equal(ledger_live_kind(this_machine(), "inode"), 0);
 	assert_int_equal(ledger_live_kind(this_machine(), "file"), 0);

@@ -7,18 +7,14 @@
  */
 #include <string.h>
 
-#include <karc/base/math.h>
-#include <karc/base/rand.h>
-#include <karc/hw/fiber.h>
 #include <karc/hw/percpu.h>
 #include <karc/mm/phys/vmstat.h>
 #include <karc/mm/slab/kmalloc.h>
 #include <karc/mm/slab/mempool.h>
 #include <karc/mm/slab/percpu.h>
 #include <karc/mm/slab/slab.h>
-#include "fixture.h"
+#include "storm.h"
 
-#define MAX_CPUS	8u
 #define RING		32u
 
 /* At the start of each object; the rest of it is @stamp. */
@@ -34,55 +30,24 @@ struct ring {
 	struct parcel *parcel[RING];
 };
 
-struct storm {
-	unsigned int nr;
-	unsigned int next_id;
-	unsigned int arrived;
-	struct ring ring[MAX_CPUS];
+/* All that the CPUs of one test share. */
+struct shared {
+	struct ring ring[MACHINE_MAX_CPUS];
 	struct kmem_cache *cache;		/* NULL: kmalloc */
 	mempool_t *pool;
 	unsigned int nr_asked;			/* by the pool, since it is stingy */
 	bool stingy;
 	unsigned long __percpu *counter;
-	u64 seed;
 };
 
-static void storm_begin(struct storm *s)
+static void shared_init(struct shared *s)
 {
 	memset(s, 0, sizeof(*s));
-	s->nr = min(machine_nr_cpus(this_machine()), MAX_CPUS);
-	s->seed = machine_random(this_machine());
-	print_message("seed %llu\n", (unsigned long long)s->seed);
-	for (unsigned int i = 0; i < MAX_CPUS; i++)
+	for (unsigned int i = 0; i < ARRAY_SIZE(s->ring); i++)
 		spin_lock_init(&s->ring[i].lock);
 }
 
-static unsigned int enter(struct storm *s, struct rnd *rnd)
-{
-	unsigned int id = __atomic_fetch_add(&s->next_id, 1, __ATOMIC_RELAXED);
-
-	rnd_seed(rnd, s->seed + id);
-	__atomic_fetch_add(&s->arrived, 1, __ATOMIC_ACQ_REL);
-	while (smp_load_acquire(&s->arrived) < s->nr)
-		cpu_relax();
-	return id;
-}
-
-static void storm_run(struct storm *s, long (*fn)(void *arg))
-{
-	struct fiber *f[MAX_CPUS];
-	struct machine_result r;
-
-	for (unsigned int i = 0; i < s->nr; i++)
-		f[i] = fiber_spawn(i, "storm", fn, s);
-	for (unsigned int i = 0; i < s->nr; i++) {
-		fiber_join(f[i], &r);
-		assert_string_equal(r.message, "");
-		assert_int_equal(r.value, 0);
-	}
-}
-
-static struct parcel *parcel_make(struct storm *s, struct rnd *rnd)
+static struct parcel *parcel_make(struct shared *s, struct rnd *rnd)
 {
 	u32 size = (u32)sizeof(struct parcel) +
 		   rnd_below(rnd, rnd_chance(rnd, 1, 50) ? 20000 : 300);
@@ -104,7 +69,7 @@ static struct parcel *parcel_make(struct storm *s, struct rnd *rnd)
 	return p;
 }
 
-static void parcel_end(struct storm *s, struct parcel *p)
+static void parcel_end(struct shared *s, struct parcel *p)
 {
 	const u8 *bytes = (const u8 *)p;
 
@@ -144,20 +109,19 @@ static struct parcel *ring_take(struct ring *ring)
 	return p;
 }
 
-static long sends_and_frees(void *arg)
+static long sends_and_frees(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
-	unsigned int id = enter(s, &rnd);
+	struct shared *s = w->storm->arg;
+	unsigned int id = w->index;
 	struct parcel *p;
 
 	for (unsigned int i = 0; i < 1500; i++) {
-		p = parcel_make(s, &rnd);
+		p = parcel_make(s, &w->rnd);
 		assert_non_null(p);
-		p = ring_swap(&s->ring[rnd_below(&rnd, s->nr)], p);
+		p = ring_swap(&s->ring[rnd_below(&w->rnd, w->storm->nr)], p);
 		if (p)
 			parcel_end(s, p);
-		for (unsigned int k = rnd_below(&rnd, 3); k > 0; k--) {
+		for (unsigned int k = rnd_below(&w->rnd, 3); k > 0; k--) {
 			p = ring_take(&s->ring[id]);
 			if (p)
 				parcel_end(s, p);
@@ -170,25 +134,26 @@ static long sends_and_frees(void *arg)
 	return 0;
 }
 
-static void rings_empty(struct storm *s)
+static void rings_empty(struct shared *s)
 {
 	struct parcel *p;
 
-	for (unsigned int i = 0; i < s->nr; i++)
+	for (unsigned int i = 0; i < ARRAY_SIZE(s->ring); i++)
 		while ((p = ring_take(&s->ring[i])))
 			parcel_end(s, p);
 }
 
 static void kmalloc_here_and_kfree_there(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	unsigned long before;
 	(void)state;
 
 	machine_quiesce(this_machine());
 	before = phys_nr_free(this_machine());
-	storm_begin(&s);
-	storm_run(&s, sends_and_frees);
+	shared_init(&s);
+	storm_run(&storm, 1, sends_and_frees, &s);
 	rings_empty(&s);
 	assert_int_equal(machine_check(this_machine()), 0);
 	machine_quiesce(this_machine());
@@ -198,14 +163,15 @@ static void kmalloc_here_and_kfree_there(void **state)
 static void a_cache_can_go_when_its_objects_came_home(void **state)
 {
 	static const unsigned int sizes[] = { 16, 200, 3000 };
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	(void)state;
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(sizes); i++) {
-		storm_begin(&s);
+		shared_init(&s);
 		s.cache = kmem_cache_create("storm", sizes[i], 0, 0, NULL);
 		assert_non_null(s.cache);
-		storm_run(&s, sends_and_frees);
+		storm_run(&storm, 1, sends_and_frees, &s);
 		rings_empty(&s);
 		assert_int_equal(kmem_cache_live_objects(s.cache), 0);
 		kmem_cache_destroy(s.cache);
@@ -213,14 +179,12 @@ static void a_cache_can_go_when_its_objects_came_home(void **state)
 	expect_no_warn();
 }
 
-static long makes_caches(void *arg)
+static long makes_caches(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
-	unsigned int id = enter(s, &rnd);
+	unsigned int id = w->index;
 
 	for (unsigned int i = 0; i < 12; i++) {
-		bool rcu = rnd_chance(&rnd, 1, 4);
+		bool rcu = rnd_chance(&w->rnd, 1, 4);
 		struct kmem_cache *c = kmem_cache_create("twin", 40 + 8 * id, 0,
 							 rcu ? SLAB_TYPESAFE_BY_RCU : 0, NULL);
 		void *p[30];
@@ -230,7 +194,7 @@ static long makes_caches(void *arg)
 			p[k] = kmem_cache_alloc(c, GFP_KERNEL);
 		for (unsigned int k = 0; k < ARRAY_SIZE(p); k++)
 			kmem_cache_free(c, p[k]);
-		if (rnd_chance(&rnd, 1, 6))
+		if (rnd_chance(&w->rnd, 1, 6))
 			kmem_cache_shrink_all();
 		kmem_cache_destroy(c);
 	}
@@ -239,24 +203,21 @@ static long makes_caches(void *arg)
 
 static void caches_come_and_go_on_all_cpus(void **state)
 {
-	static struct storm s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
-	storm_run(&s, makes_caches);
+	storm_run(&storm, 1, makes_caches, NULL);
 	expect_no_warn();
 }
 
 /* ---- per-CPU memory ---- */
 
-static long uses_percpu(void *arg)
+static long uses_percpu(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
+	struct shared *s = w->storm->arg;
 
-	enter(s, &rnd);
 	for (unsigned int i = 0; i < 200; i++) {
-		size_t size = 8 + rnd_below(&rnd, 200);
+		size_t size = 8 + rnd_below(&w->rnd, 200);
 		u8 __percpu *p = __alloc_percpu(size, 8);
 		u8 *mine;
 
@@ -275,29 +236,28 @@ static long uses_percpu(void *arg)
 
 static void percpu_objects_of_all_cpus_are_apart(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	unsigned long sum = 0;
 	unsigned int cpu;
 	(void)state;
 
-	storm_begin(&s);
+	shared_init(&s);
 	s.counter = alloc_percpu(unsigned long);
-	storm_run(&s, uses_percpu);
+	storm_run(&storm, 1, uses_percpu, &s);
 	for_each_cpu_of(this_machine(), cpu)
 		sum += *per_cpu_ptr(s.counter, cpu);
-	assert_int_equal(sum, s.nr * 200);
+	assert_int_equal(sum, storm.nr * 200);
 	free_percpu(s.counter);
 	assert_int_equal(percpu_nr_objects(this_machine()), 0);
 }
 
 /* The chunk is made by whoever comes first. */
-static long allocates_one(void *arg)
+static long allocates_one(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
 	int __percpu *p;
 
-	enter(s, &rnd);
+	(void)w;
 	p = alloc_percpu(int);
 	assert_non_null(p);
 	this_cpu_inc(*p);
@@ -307,11 +267,10 @@ static long allocates_one(void *arg)
 
 static void the_first_percpu_object_may_be_several(void **state)
 {
-	static struct storm s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
-	storm_run(&s, allocates_one);
+	storm_run(&storm, 1, allocates_one, NULL);
 	assert_int_equal(percpu_nr_objects(this_machine()), 0);
 }
 
@@ -320,7 +279,7 @@ static void the_first_percpu_object_may_be_several(void **state)
 /* Fails more often than not, once it has begun to. */
 static void *stingy_alloc(gfp_t gfp, void *data)
 {
-	struct storm *s = data;
+	struct shared *s = data;
 
 	if (s->stingy && __atomic_fetch_add(&s->nr_asked, 1, __ATOMIC_RELAXED) % 3)
 		return NULL;
@@ -333,12 +292,10 @@ static void stingy_free(void *element, void *data)
 	kfree(element);
 }
 
-static long lives_on_reserves(void *arg)
+static long lives_on_reserves(struct storm_worker *w)
 {
-	struct storm *s = arg;
-	struct rnd rnd;
+	struct shared *s = w->storm->arg;
 
-	enter(s, &rnd);
 	for (unsigned int i = 0; i < 200; i++) {
 		u64 *p = mempool_alloc(s->pool, GFP_KERNEL);
 
@@ -354,14 +311,15 @@ static long lives_on_reserves(void *arg)
 
 static void a_reserve_serves_all_cpus(void **state)
 {
-	static struct storm s;
+	static struct shared s;
+	struct storm storm;
 	(void)state;
 
-	storm_begin(&s);
+	shared_init(&s);
 	s.pool = mempool_create(2, stingy_alloc, stingy_free, &s);
 	assert_non_null(s.pool);
 	s.stingy = true;
-	storm_run(&s, lives_on_reserves);
+	storm_run(&storm, 1, lives_on_reserves, &s);
 	mempool_destroy(s.pool);
 }
 
