@@ -137,11 +137,11 @@ static inline struct fiber *choose_ready(struct machine *m, struct cpu *cpu)
 	struct fiber *f, *found = NULL;
 
 	list_for_each_entry(f, &p->run_queue, run_node) {
-		if (likely(!m->parallel) || stack_is_free(cpu, f))
-			found = f;
-		if (found && !skip)
+		if (unlikely(m->parallel) && !stack_is_free(cpu, f))
+			continue;
+		found = f;
+		if (!skip--)
 			break;
-		skip -= skip != 0;
 	}
 	return found;
 }
@@ -332,9 +332,10 @@ static ACROSS_SWITCH void jump(struct machine *m, struct fiber *prev, struct cpu
 /* The current fiber has left its CPU (or is idle): let whoever has something to do go on. */
 void fiber_sched_away(struct machine *m, struct fiber *prev)
 {
+	const bool parallel = m->parallel;
 	struct cpu *cpu = karc_cpu;
 
-	while (!m->parallel && !(cpu = choose_cpu(m, NULL))) {
+	while (!parallel && !(cpu = choose_cpu(m, NULL))) {
 		if (m->next_expiry_ns != ~0ULL)
 			clock_advance_to(m, m->next_expiry_ns);
 		else
@@ -423,7 +424,7 @@ void fiber_sched_load_steps(struct machine *m, struct cpu *cpu)
 /* An involuntary switch: any CPU, or another fiber of this one, by lot. */
 static void preempt(struct machine *m, struct cpu *self)
 {
-	struct cpu *cpu = m->parallel ? self : choose_cpu(m, NULL);
+	struct cpu *cpu = m->parallel ? NULL : choose_cpu(m, NULL);
 
 	if (cpu && cpu != self)
 		jump(m, self->fiber, cpu);

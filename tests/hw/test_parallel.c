@@ -55,12 +55,13 @@ static long meets(void *arg)
 static void all_cpus_run_at_once(void **state)
 {
 	struct meeting meeting = { .arrived = 0 };
+	unsigned int cpus = num_online_cpus();
 	struct fiber *f[8];
 
 	(void)state;
-	for (unsigned int i = 0; i < num_online_cpus(); i++)
+	for (unsigned int i = 0; i < cpus; i++)
 		f[i] = fiber_spawn(i, "guest", meets, &meeting);
-	for (unsigned int i = 0; i < num_online_cpus(); i++)
+	for (unsigned int i = 0; i < cpus; i++)
 		fiber_join(f[i], NULL);
 	assert_int_equal(meeting.arrived, num_online_cpus());
 }

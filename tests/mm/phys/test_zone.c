@@ -312,7 +312,7 @@ static void memory_comes_from_the_local_node(void **state)
 
 	(void)state;
 	for_each_cpu_of(m, cpu) {
-		struct page *page[2];
+		struct page *page[2] = { NULL, NULL };
 		struct machine_result r = machine_call(m, cpu, alloc_two_on_this_cpu, page);
 
 		assert_int_equal(r.end, MACHINE_VALUE);
@@ -327,7 +327,7 @@ static void memory_comes_from_the_local_node(void **state)
 /* Where a frame asked of node @nid comes from when all of its own are taken, again and again. */
 static void a_full_node_falls_back_to_the_next(void **state)
 {
-	int order[MAX_NUMNODES], nr = 0, nid = numa_node_id();
+	int order[MAX_NUMNODES] = { -1 }, nr = 0, nid = numa_node_id();
 	unsigned long seen = 0;
 	LIST_HEAD(taken);
 	struct page *page;
