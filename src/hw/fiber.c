@@ -47,6 +47,7 @@
 #include <karc/base/bug.h>
 #include <karc/base/err.h>
 #include <karc/hw/context.h>
+#include <karc/hw/panic.h>
 #include "internal.h"
 #include "sanitizer.h"
 
@@ -229,7 +230,7 @@ struct fiber *fiber_spawn_in(struct machine *m, unsigned int cpu, const char *na
 {
 	struct fiber *f;
 
-	if (cpu >= m->nr_cpus)
+	if (cpu >= m->nr_cpus || unlikely(machine_panicked(m)))
 		return NULL;
 	f = fiber_alloc(m, m->cpus[cpu], name, flags);
 	if (!f)
@@ -337,6 +338,23 @@ static void leave_behind(struct cpu *cpu, struct fiber *self, bool keep_stack)
 	}
 }
 
+/* Once, also when it dies in there. */
+static void call_on_end(struct machine *m, struct fiber *self, enum machine_end end)
+{
+	void (*fn)(struct fiber *f) = READ_ONCE(m->on_end);
+
+	if (!fn || self->ending || (fiber_flags(self) & FIBER_IDLE) || end == MACHINE_STUCK ||
+	    self->nr_held || !preemptible())
+		return;
+	self->ending = true;
+	fn(self);
+}
+
+void fiber_on_end(struct machine *m, void (*fn)(struct fiber *f))
+{
+	WRITE_ONCE(m->on_end, fn);
+}
+
 void fiber_end(enum machine_end end, long value, const char *message)
 {
 	struct cpu *cpu = karc_cpu;
@@ -345,6 +363,7 @@ void fiber_end(enum machine_end end, long value, const char *message)
 
 	if (fiber_flags(self) & FIBER_HOST)
 		abort();	/* a BUG outside machine_call() */
+	call_on_end(m, self, end);
 	if (!(fiber_flags(self) & FIBER_IDLE) && (end == MACHINE_STUCK || in_interrupt()))
 		fiber_set_flag(self, FIBER_PARKED);
 	leave_behind(cpu, self, fiber_flags(self) & FIBER_PARKED);

@@ -296,12 +296,19 @@ static bool cpu_has_work(const struct cpu *cpu)
 	       (__atomic_load_n(&cpu->pending, __ATOMIC_ACQUIRE) & CPU_PENDING_WORK);
 }
 
+bool fiber_sched_has_work(const struct cpu *cpu)
+{
+	return cpu_has_work(cpu);
+}
+
 /* A CPU that has something to do, by lot; NULL if none has. */
 static struct cpu *choose_cpu(struct machine *m, const struct cpu *except)
 {
 	unsigned char choice[MACHINE_MAX_CPUS];
 	unsigned int nr = 0;
 
+	if (unlikely(m->explore) && explore_home(m))
+		return explore_home(m);
 	for (unsigned int i = 0; i < m->nr_cpus; i++) {
 		if (m->cpus[i] != except && cpu_has_work(m->cpus[i]))
 			choice[nr++] = (unsigned char)i;
@@ -327,6 +334,11 @@ static ACROSS_SWITCH void jump(struct machine *m, struct fiber *prev, struct cpu
 	}
 	leave_stack(cpu, prev, cpu->fiber);
 	fiber_sched_arrived(m);
+}
+
+void fiber_sched_jump(struct machine *m, struct cpu *cpu)
+{
+	jump(m, karc_cpu->fiber, cpu);
 }
 
 /* The current fiber has left its CPU (or is idle): let whoever has something to do go on. */
@@ -378,7 +390,8 @@ ACROSS_SWITCH void fiber_sched_deliver(void)
 {
 	struct cpu *cpu = karc_cpu;
 
-	if (unlikely(__atomic_load_n(&cpu->pending, __ATOMIC_RELAXED) & CPU_PENDING_WORK))
+	if (unlikely(__atomic_load_n(&cpu->pending, __ATOMIC_RELAXED) & CPU_PENDING_WORK) &&
+	    !freeze_is_mine(cpu))
 		irq_deliver(cpu);
 }
 
@@ -443,6 +456,7 @@ static ACROSS_SWITCH void note_slow(struct cpu *cpu)
 {
 	WRITE_ONCE(cpu_priv(cpu)->nr_slow, cpu_priv(cpu)->nr_slow + 1);
 	parallel_check_stop(cpu);
+	fiber_check_condemned(cpu->machine, cpu->fiber);
 	if (unlikely(cpu_pending(cpu) & CPU_PENDING_GUEST) && preemptible() &&
 	    !(fiber_flags(cpu->fiber) & (FIBER_HOST | FIBER_IDLE)))
 		fiber_sched_to_idle(cpu);
@@ -465,12 +479,18 @@ void hw_safepoint_slow(void)
 	struct machine *m = cpu->machine;
 	bool due = !cpu->steps;
 
+	if (freeze_is_mine(cpu)) {
+		cpu->steps = 1;
+		return;
+	}
+	if (unlikely(cpu_pending(cpu) & CPU_PENDING_FREEZE))
+		freeze_wait(cpu);
 	if (due)
 		steps_are_over(m, cpu);	/* first: whoever runs here next counts on */
 	if (m->parallel)
 		note_slow(cpu);
 	fiber_sched_deliver();
-	if (due && m->config.switch_every != NO_SWITCH)
+	if (due && m->config.switch_every != NO_SWITCH && !m->explore)
 		preempt(m, karc_cpu_now());
 	preempt_enable_slow();
 	fiber_sched_deliver();
@@ -534,6 +554,8 @@ void fiber_yield(void)
 		yield_parallel(self);
 		return;
 	}
+	if (unlikely(m->explore) && explore_relax(m))
+		return;
 	clock_advance(m, NS_PER_SAFEPOINT);
 	local = can_give_way(self);
 	cpu = choose_cpu(m, self);
@@ -568,6 +590,8 @@ void cpu_relax(void)
 		spin_relax(self);
 		return;
 	}
+	if (unlikely(m->explore) && explore_relax(m))
+		return;
 	clock_advance(m, NS_PER_RELAX);
 	m->relax_streak++;
 	if (unlikely(!(m->relax_streak & RELAX_TIMER_MASK))) {
@@ -630,6 +654,7 @@ void fiber_block(const struct site *site)
 	struct fiber *self = cpu->fiber;
 
 	fiber_sched_deliver();
+	fiber_check_condemned(m, self);
 	if (!preemptible() || self == cpu->idle)
 		karc_bug_msg(KARC_BUG_SITE(""),
 			     "scheduling while atomic: %s, preempt_count 0x%x%s, at %s:%u",

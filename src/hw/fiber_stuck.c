@@ -87,15 +87,21 @@ static void report_stuck(struct machine *m, bool spinning, const char *first)
 	}
 }
 
-/* It spins on another host thread, and ends itself in its next cpu_relax(). */
-static void condemn(struct machine *m, struct fiber *f, const char *message)
+/* It runs on another host thread, and ends itself where it waits or passes a slow safe point. */
+static void condemn(struct machine *m, struct fiber *f, enum machine_end end, const char *message)
 {
 	snprintf(m->stuck_message, sizeof(m->stuck_message), "%s", message);
+	m->stuck_end = end;
 	__atomic_store_n(&f->condemned, true, __ATOMIC_RELEASE);
 }
 
-/* End a fiber that is not the running one, wherever it stands, and keep its stack. */
-static void park(struct machine *m, struct fiber *f, const char *message)
+void fiber_end_condemned(struct machine *m)
+{
+	fiber_set_flag(karc_cpu->fiber, FIBER_PARKED);
+	fiber_end(m->stuck_end, 0, m->stuck_message);
+}
+
+void fiber_park(struct machine *m, struct fiber *f, enum machine_end end, const char *message)
 {
 	struct cpu *cpu = f->cpu;
 	bool running;
@@ -104,7 +110,7 @@ static void park(struct machine *m, struct fiber *f, const char *message)
 	running = fiber_state(f) == FIBER_RUNNING ||
 		  (fiber_state(f) == FIBER_READY && !fiber_sched_dequeue(f));
 	if (running && m->parallel)
-		condemn(m, f, message);
+		condemn(m, f, end, message);
 	else
 		WRITE_ONCE(f->state, FIBER_DEAD);	/* nobody wakes it any more */
 	hw_unlock(m, &f->lock);
@@ -113,7 +119,7 @@ static void park(struct machine *m, struct fiber *f, const char *message)
 	fiber_leave_join(f);
 	fiber_set_flag(f, FIBER_PARKED);
 	f->nr_held = 0;
-	fiber_set_result(f, MACHINE_STUCK, 0, message);
+	fiber_set_result(f, end, 0, message);
 	if (running)
 		irq_abandon(cpu);
 	fiber_dead(m, f);
@@ -145,6 +151,6 @@ void fiber_stuck(struct machine *m, bool spinning)
 		fiber_put(m, victim);	/* not the last one: it has not ended */
 		fiber_end(MACHINE_STUCK, 0, message);
 	}
-	park(m, victim, message);
+	fiber_park(m, victim, MACHINE_STUCK, message);
 	fiber_put(m, victim);
 }

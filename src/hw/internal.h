@@ -157,6 +157,9 @@ struct cpu_priv {
 	u64 silent_told;		/* 1 + nr_slow at the report of silent.c; atomic */
 	int player_tid;			/* host thread that is inside, for a signal */
 	struct silent_probe *probe;
+	u64 frozen;			/* the last freeze that its player met; atomic */
+	u32 held_as;			/* presence_hold(): its word before */
+	bool held;
 };
 
 /* Stacks not in use, last in, first out. An array that has room for every stack ever made. */
@@ -213,7 +216,9 @@ struct machine {
 	unsigned int nr_fibers;		/* atomic: alive, host and idle fibers not counted */
 	struct stack_pool stacks;
 	u64 relax_streak;		/* deterministic: cpu_relax() calls since anything moved */
+	struct explore *explore;	/* explore() is under way, or NULL */
 	void (*on_switch)(struct fiber *prev, struct fiber *next);	/* atomic */
+	void (*on_end)(struct fiber *f);	/* atomic */
 	void (*on_tick)(void);		/* atomic */
 
 	/* time */
@@ -228,7 +233,12 @@ struct machine {
 	struct hw_lock idle_lock;	/* deciding what to do when all CPUs are idle */
 	bool stopping;			/* atomic: host threads are to end */
 	struct spin_watch *watch;	/* under idle_lock */
-	char stuck_message[192];	/* of who is condemned */
+	char stuck_message[192];	/* of who is condemned, ... */
+	enum machine_end stuck_end;	/* ... and how it is said to have ended */
+
+	/* panic.c */
+	u32 panic;			/* atomic: enum panic */
+	char panic_message[192];
 
 	/* interrupts */
 	struct hw_lock irq_lock;	/* who has which line */
@@ -261,6 +271,8 @@ struct machine {
 	u32 trace_lock;			/* host_lock(): one CPU announces at a time */
 	bool trap_installed;
 	u32 reporter;			/* atomic: 1 + id of the CPU that prints a report */
+	u32 freezer;			/* atomic: 1 + id of the CPU that froze the others */
+	u64 nr_freezes;			/* atomic */
 };
 
 static inline struct cpu_priv *cpu_priv(const struct cpu *cpu)
@@ -417,13 +429,38 @@ void fiber_sched_deliver(void);
 void fiber_sched_load_steps(struct machine *m, struct cpu *cpu);
 void fiber_sched_leave_stack(struct cpu *cpu, struct fiber *prev, struct fiber *next);
 bool fiber_sched_give_way(struct cpu *cpu);		/* to another fiber of it, if it can */
+bool fiber_sched_has_work(const struct cpu *cpu);
+void fiber_sched_jump(struct machine *m, struct cpu *cpu);	/* deterministic: go on there */
 bool fiber_sched_resched(struct cpu *cpu);	/* and what waits for readers may go on */
 void fiber_sched_to_idle(struct cpu *cpu);		/* preemptible: make its idle fiber current */
 bool fibers_settle(struct machine *m);			/* until all are blocked or gone */
 void fibers_check(struct machine *m, struct check_report *report);
 
+/* panic.c */
+enum panic { PANIC_NONE, PANIC_BEGUN, PANIC_SAID };
+void panic_lift(struct machine *m);
+
+/*
+ * fiber_stuck.c: end a fiber that is not the running one, wherever it stands, and keep its stack.
+ * One that runs on another host thread is condemned: it ends itself soon.
+ */
+void fiber_park(struct machine *m, struct fiber *f, enum machine_end end, const char *message);
+
+/* The running fiber was condemned: end it. Where it waits, and at slow safe points. */
+void fiber_end_condemned(struct machine *m) __noreturn;
+
+static inline void fiber_check_condemned(struct machine *m, struct fiber *self)
+{
+	if (unlikely(__atomic_load_n(&self->condemned, __ATOMIC_ACQUIRE)))
+		fiber_end_condemned(m);
+}
+
 /* fiber_stuck.c: report it and end somebody; does not return when that is the caller. */
 void fiber_stuck(struct machine *m, bool spinning);
+
+/* explore_run.c. What a CPU does instead while tasks are being explored: false and NULL if not. */
+bool explore_relax(struct machine *m);
+struct cpu *explore_home(struct machine *m);
 
 /* switch_*.c: stacks. Entry is called on the new stack with no arguments and never returns. */
 void *switch_new_stack(char *low, u64 bytes, void (*entry)(void));
@@ -461,6 +498,19 @@ void presence_proxy_main(void);
 bool presence_all_idle(struct machine *m, const struct cpu *except);
 bool presence_is_idle(const struct cpu *cpu);
 bool presence_settle(struct machine *m);
+
+/* For a frozen machine: nobody plays a CPU that is outside or asleep until presence_unhold(). */
+bool presence_hold(struct cpu *cpu);		/* true: it is held */
+void presence_unhold(struct cpu *cpu);		/* if it is */
+
+/* freeze.c: its player stands still while another CPU has frozen the machine. */
+void freeze_wait(struct cpu *cpu);
+
+/* This CPU froze the machine: no safe point for it. */
+static inline bool freeze_is_mine(const struct cpu *cpu)
+{
+	return unlikely(__atomic_load_n(&cpu->machine->freezer, __ATOMIC_RELAXED) == cpu->id + 1);
+}
 
 static inline enum cpu_presence cpu_presence(const struct cpu *cpu)
 {
@@ -513,6 +563,9 @@ void trace_print_fiber(struct machine *m, int level, struct fiber *f);
 void report_line(struct machine *m, int level, const char *fmt, ...) __printf(3, 4);
 void report_where(struct machine *m, int level);	/* CPU, fiber, context, held locks */
 void report_trace_here(struct machine *m, int level);
+#define SYMBOL_BYTES	192		/* enough for trace_name() */
+void trace_name(struct machine *m, const void *address, char *buf, size_t size); /* m may be NULL */
+u64 stack_end_of_thread(u64 here);	/* of the host thread's stack around @here; slow; 0: unknown */
 
 /*
  * symbols.c: "name+0xoff/0xsize" for a return address, by the symbol table of the file @path.

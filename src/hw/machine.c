@@ -41,6 +41,7 @@
 #include <karc/base/bug.h>
 #include <karc/base/err.h>
 #include <karc/hw/context.h>
+#include <karc/hw/panic.h>
 #include "internal.h"
 
 #define LOG_RING_BYTES		(128UL << 10)
@@ -261,6 +262,14 @@ static struct machine_result no_call(long error, const char *why)
 	return result;
 }
 
+static struct machine_result panicked_call(const struct machine *m)
+{
+	struct machine_result result = { .end = MACHINE_BUG };
+
+	snprintf(result.message, sizeof(result.message), "%s", machine_panicked(m));
+	return result;
+}
+
 struct machine_result machine_call(struct machine *m, unsigned int cpu, long (*fn)(void *arg),
 				   void *arg)
 {
@@ -270,6 +279,8 @@ struct machine_result machine_call(struct machine *m, unsigned int cpu, long (*f
 
 	if (cpu >= m->nr_cpus)
 		return no_call(-EINVAL, "no such CPU");
+	if (unlikely(machine_panicked(m)))
+		return panicked_call(m);
 	if (!inside)
 		machine_enter(m);
 	f = fiber_spawn_in(m, cpu, "call", fn, arg, FIBER_CALL);
@@ -438,6 +449,7 @@ static void fill_defaults(struct machine_config *config)
 		config->dma32_end = 4ULL << 30;
 	if (!config->seed)
 		config->seed = SEED_DEFAULT;
+	config->track |= config->holders;
 	if (!config->switch_every)
 		config->switch_every = SWITCH_EVERY_DEFAULT;
 	if (!config->silent_ms)
@@ -531,6 +543,17 @@ static long quiesce_entry(void *arg)
 	return 0;
 }
 
+static long rooms_parting_entry(void *arg)
+{
+	struct machine *m = arg;
+
+	for (unsigned int i = 0; i < m->nr_rooms; i++) {
+		if (m->rooms[i]->parting)
+			m->rooms[i]->parting(m);
+	}
+	return 0;
+}
+
 static long room_exit_entry(void *arg)
 {
 	const struct room *room = arg;
@@ -610,7 +633,9 @@ struct machine *machine_boot_rooms(const struct machine_config *config,
 unsigned long machine_power_off(struct machine *m)
 {
 	machine_enter(m);
+	panic_lift(m);
 	call_at_last(m, quiesce_entry, m, "what was postponed");
+	call_at_last(m, rooms_parting_entry, m, "a last look at everything");
 	rooms_down(m);
 	cpu_priv(karc_cpu)->enter_depth = 1;
 	machine_leave();

@@ -60,8 +60,9 @@ static bool try_lock(struct mutex *lock)
 	u64 free = 0;
 
 	/* Pairs with the release in mutex_unlock(). */
-	return __atomic_compare_exchange_n(&lock->owner, &free, self_word(), false,
-					   __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n(KARC_STEPPED(&lock->owner, KARC_WRITES), &free,
+					   self_word(), false, __ATOMIC_ACQUIRE,
+					   __ATOMIC_RELAXED);
 }
 
 /* Under wait_lock: take the mutex, or note that somebody waits. True when taken. */
@@ -72,8 +73,8 @@ static bool try_lock_or_flag(struct mutex *lock)
 
 	do {
 		want = owner ? owner | MUTEX_WAITERS : self_word();
-	} while (!__atomic_compare_exchange_n(&lock->owner, &owner, want, false,
-					      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(KARC_STEPPED(&lock->owner, KARC_WRITES), &owner,
+					      want, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
 	return !owner;
 }
 
@@ -92,7 +93,7 @@ static int wait_for_grant(struct mutex *lock, struct mutex_waiter *w, unsigned i
 
 	for (;;) {
 		fiber_prepare();
-		if (__atomic_load_n(&w->granted, __ATOMIC_ACQUIRE))
+		if (smp_load_acquire(&w->granted))
 			break;
 		if (wait_interrupted(state)) {
 			err = -EINTR;
@@ -180,7 +181,7 @@ static void hand_off(struct mutex *lock)
 	spin_lock(&lock->wait_lock);
 	if (list_empty(&lock->waiters)) {
 		/* The last waiter gave up after our first look. */
-		__atomic_store_n(&lock->owner, 0, __ATOMIC_RELEASE);
+		smp_store_release(&lock->owner, 0);
 		spin_unlock(&lock->wait_lock);
 		return;
 	}
@@ -189,8 +190,8 @@ static void hand_off(struct mutex *lock)
 	next = (u64)(unsigned long)w->fiber;
 	if (!list_empty(&lock->waiters))
 		next |= MUTEX_WAITERS;
-	__atomic_store_n(&lock->owner, next, __ATOMIC_RELEASE);
-	__atomic_store_n(&w->granted, true, __ATOMIC_RELEASE);
+	smp_store_release(&lock->owner, next);
+	smp_store_release(&w->granted, true);
 	fiber_wake(w->fiber);
 	spin_unlock(&lock->wait_lock);
 }
@@ -202,8 +203,8 @@ void mutex_unlock(struct mutex *lock)
 	if ((__atomic_load_n(&lock->owner, __ATOMIC_RELAXED) & ~MUTEX_WAITERS) != owner)
 		bad_unlock(lock, __atomic_load_n(&lock->owner, __ATOMIC_RELAXED));
 	lockrank_release(lock);
-	if (!__atomic_compare_exchange_n(&lock->owner, &owner, 0, false, __ATOMIC_RELEASE,
-					 __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(KARC_STEPPED(&lock->owner, KARC_WRITES), &owner, 0, false,
+					 __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 		hand_off(lock);
 	hw_safepoint();
 }

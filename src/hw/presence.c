@@ -352,6 +352,34 @@ bool presence_claim(struct cpu *self, struct cpu *cpu, bool all)
 	return true;
 }
 
+bool presence_hold(struct cpu *cpu)
+{
+	struct cpu_priv *p = cpu_priv(cpu);
+	enum cpu_presence was = cpu_presence(cpu);
+
+	if (was != CPU_IDLE && was != CPU_OUTSIDE && was != CPU_LENT)
+		return false;
+	if (!change(cpu, was, CPU_CLAIMED))
+		return false;
+	p->held_as = was;
+	p->held = true;
+	return true;
+}
+
+void presence_unhold(struct cpu *cpu)
+{
+	struct cpu_priv *p = cpu_priv(cpu);
+
+	if (!p->held)
+		return;
+	p->held = false;
+	set(cpu, (enum cpu_presence)p->held_as);
+	if (p->held_as == CPU_IDLE && has_work(cpu))		/* I2 */
+		wake(cpu);
+	else if (p->held_as == CPU_OUTSIDE && needs_help(cpu))
+		wake_a_helper(cpu->machine);
+}
+
 /* ---- idle ---- */
 
 /* All CPUs but @except asleep, and nothing to do for any: I5. */

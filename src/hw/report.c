@@ -36,8 +36,7 @@
 #include "internal.h"
 
 #define HOST_WALK_BYTES		(64UL << 10)	/* where the bounds of the stack are unknown */
-#define SYMBOL_BYTES		192
-#define REPORTERS_MAX		6u		/* frames that a report itself may have on top */
+#define REPORTERS_MAX		8u		/* frames that a report itself may have on top */
 
 void report_line(struct machine *m, int level, const char *fmt, ...)
 {
@@ -128,7 +127,7 @@ static void name_address(struct machine *m, u64 address, char *buf, size_t size)
 	struct link_map *map = NULL;
 	Dl_info info;
 
-	if (m->symbolize && m->symbolize(inside, buf, size))
+	if (m && m->symbolize && m->symbolize(inside, buf, size))
 		return;
 	if (!dladdr1(inside, &info, (void **)&map, RTLD_DL_LINKMAP) || !map) {
 		snprintf(buf, size, "? [0x%llx]", address);
@@ -145,12 +144,18 @@ static void name_address(struct machine *m, u64 address, char *buf, size_t size)
 			 address - (u64)info.dli_fbase);
 }
 
+void trace_name(struct machine *m, const void *address, char *buf, size_t size)
+{
+	name_address(m, (u64)address, buf, size);
+}
+
 /* Is this one of the functions that make the report? They are not what the reader looks for. */
 static bool is_reporter(const char *symbol)
 {
 	static const char *const names[] = {
 		"karc_bug", "karc_warn", "report_", "trace_print", "dump_stack+",
-		"might_sleep_site",
+		"might_sleep_site", "arc_fault_", "arc_saturate+",
+		"refcount_warn_saturate+", "panic+",
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(names); i++) {
@@ -208,6 +213,14 @@ static void host_bounds(u64 here, u64 *low, u64 *high)
 	    here < (u64)bottom + bytes)
 		*high = (u64)bottom + bytes;
 	pthread_attr_destroy(&attr);
+}
+
+u64 stack_end_of_thread(u64 here)
+{
+	u64 low, high;
+
+	host_bounds(here, &low, &high);
+	return high == here + HOST_WALK_BYTES ? 0 : high;
 }
 
 static void stack_bounds(const struct fiber *f, u64 here, u64 *low, u64 *high)

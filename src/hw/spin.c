@@ -162,8 +162,7 @@ static void look_around(struct cpu *self, u32 spin)
 	WRITE_ONCE(cpu_priv(self)->nr_slow, cpu_priv(self)->nr_slow + 1);
 	clock_poll(self);
 	presence_help(self);
-	if (unlikely(__atomic_load_n(&self->fiber->condemned, __ATOMIC_ACQUIRE)))
-		fiber_end(MACHINE_STUCK, 0, m->stuck_message);
+	fiber_check_condemned(m, self->fiber);
 	if (spin >= SPINS_TO_WATCH)
 		watch(m);
 	wait_a_little(spin);
@@ -173,6 +172,8 @@ void spin_relax(struct cpu *self)
 {
 	u32 spin = count_spin(self);
 
+	if (unlikely(cpu_pending(self) & CPU_PENDING_FREEZE))
+		freeze_wait(self);
 	fiber_sched_deliver();
 	if (spin >= SPINS_OF_YIELD || spin % SPINS_PER_LOOK == 0)
 		look_around(self, spin);

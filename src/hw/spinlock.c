@@ -16,6 +16,9 @@
  * Unlike Linux
  *	spin_lock_irqsave() spins with interrupts off. rwlock_t prefers readers.
  */
+#ifndef KARC_EXPLORE
+#define KARC_EXPLORE	/* whoever waits is slow anyway: let explore.h see it in all builds */
+#endif
 #include <karc/hw/spinlock.h>
 #include "bugmsg.h"
 

@@ -497,6 +497,12 @@ static unsigned long lower_drain(struct machine *m)
 	return lower(m)->drains_left ? (unsigned long)lower(m)->drains_left-- : 0;
 }
 
+static void lower_parting(struct machine *m)
+{
+	if (lower(m)->order)
+		strcat(lower(m)->order, "look ");
+}
+
 static int upper_init(struct machine *m)
 {
 	return lower(m)->violate ? -EIO : 0;
@@ -515,12 +521,15 @@ static void upper_exit(struct machine *m)
 }
 
 static const struct room lower_room = {
-	"lower", ROOM_REFCOUNT, lower_init, lower_exit, lower_check, lower_drain,
+	.name = "lower", .id = ROOM_REFCOUNT, .init = lower_init, .exit = lower_exit,
+	.check = lower_check, .drain = lower_drain, .parting = lower_parting,
 };
 static const struct room upper_room = {
-	"upper", ROOM_PHYS, upper_init, upper_exit, NULL, NULL,
+	.name = "upper", .id = ROOM_PHYS, .init = upper_init, .exit = upper_exit,
 };
-static const struct room failing_room = { "failing", ROOM_SLAB, upper_fails, NULL, NULL, NULL };
+static const struct room failing_room = {
+	.name = "failing", .id = ROOM_SLAB, .init = upper_fails,
+};
 
 static struct machine *boot_tower(void)
 {
@@ -532,7 +541,7 @@ static struct machine *boot_tower(void)
 	return m;
 }
 
-static void rooms_go_down_top_first(void **state)
+static void rooms_take_a_last_look_and_go_down_top_first(void **state)
 {
 	char order[64] = "";
 	struct machine *m = boot_tower();
@@ -540,7 +549,7 @@ static void rooms_go_down_top_first(void **state)
 	(void)state;
 	lower(m)->order = order;
 	assert_int_equal(machine_shutdown(m), 0);
-	assert_string_equal(order, "upper lower ");
+	assert_string_equal(order, "look upper lower ");
 }
 
 static void a_room_that_does_not_come_up_undoes_the_boot(void **state)
@@ -647,7 +656,7 @@ int main(void)
 		cmocka_unit_test(two_machines_of_one_thread_take_turns),
 		cmocka_unit_test(a_seed_replays_a_run_at_other_addresses_and_another_seed_does_not),
 		cmocka_unit_test(the_public_generator_follows_the_seed_alone),
-		cmocka_unit_test(rooms_go_down_top_first),
+		cmocka_unit_test(rooms_take_a_last_look_and_go_down_top_first),
 		cmocka_unit_test(a_room_that_does_not_come_up_undoes_the_boot),
 		cmocka_unit_test(quiesce_drains_until_nothing_moves),
 		cmocka_unit_test(check_counts_violations_and_logs_them),

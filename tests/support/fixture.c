@@ -28,6 +28,7 @@
 #include "hw/internal.h"
 
 #define FAIL_NTH_MAX	10000u
+#define QUARANTINE	64u		/* dead objects that reports can name */
 
 #define X(name) extern const struct room name;
 KARC_TEST_ROOMS
@@ -352,8 +353,11 @@ static struct machine *boot(const struct machine_config *wanted)
 	if (wanted)
 		config = *wanted;
 	config.track = true;
+	if (!config.quarantine)
+		config.quarantine = QUARANTINE;
 	config.check_tlb = true;
 	config.quiet = true;
+	config.holders |= getenv("KARC_TEST_HOLDERS") != NULL;
 	if (seed)
 		config.seed = strtoull(seed, NULL, 0);
 	return machine_boot_rooms(&config, fixture_rooms, ARRAY_SIZE(fixture_rooms));

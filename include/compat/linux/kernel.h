@@ -20,6 +20,7 @@
 #include <karc/base/math.h>
 #include <karc/base/types.h>
 #include <karc/hw/context.h>
+#include <karc/hw/panic.h>
 #endif
 
 #endif

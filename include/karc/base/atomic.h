@@ -17,7 +17,47 @@
 #ifndef KARC_BASE_ATOMIC_H
 #define KARC_BASE_ATOMIC_H
 
+#include <karc/base/site.h>
 #include <karc/base/types.h>
+
+/*
+ * Steps: the places where interleavings of tasks can differ, for hw/explore.h. One stands before
+ * each atomic access of a protocol, and before a plain access that may race when the protocol is
+ * wrong. Code compiled with -DKARC_EXPLORE calls the hook there; elsewhere a step is nothing.
+ *
+ *	KARC_STEP()		may touch anything
+ *	KARC_STEP_READ(p)	is about to read *@p
+ *	KARC_STEP_WRITE(p)	is about to change *@p, reading it or not
+ *	KARC_STEP_BYTES(p, n, how)	the same for @n bytes from @p on, with KARC_READS or KARC_WRITES
+ *	KARC_STEP_EVENT(p, how)	stands for something that @p names and that is no word in memory
+ *	KARC_STEPPED(p, how)	the pointer @p, for use in the access itself
+ */
+#define KARC_READS	0u
+#define KARC_WRITES	1u
+
+/* Of the explorer, if there is one in the process. */
+void karc_step_hook(const struct site *site, const volatile void *p, unsigned long bytes,
+		    unsigned int how) __attribute__((weak));
+
+#ifdef KARC_EXPLORE
+#define KARC_STEP_BYTES(p, n, how) \
+	(karc_step_hook ? karc_step_hook(SITE(), (p), (n), (how)) : (void)0)
+#define KARC_STEPPED(p, how) (__extension__ ({					\
+	__typeof__(p) karc_stepped_ = (p);					\
+	KARC_STEP_BYTES(karc_stepped_, sizeof(*karc_stepped_), how);		\
+	karc_stepped_; }))
+/* A value first: its own steps come before this one's. */
+#define KARC_VALUE_FIRST(p, v, then) (__extension__ ({				\
+	__typeof__(*(p)) karc_value_ = (v);					\
+	then; }))
+#else
+#define KARC_STEP_BYTES(p, n, how)	((void)0)
+#define KARC_STEPPED(p, how)		(p)
+#endif
+#define KARC_STEP()			KARC_STEP_BYTES((void *)0, 0, KARC_WRITES)
+#define KARC_STEP_READ(p)		KARC_STEP_BYTES((p), sizeof(*(p)), KARC_READS)
+#define KARC_STEP_WRITE(p)		KARC_STEP_BYTES((p), sizeof(*(p)), KARC_WRITES)
+#define KARC_STEP_EVENT(p, how)		KARC_STEP_BYTES((p), 0, how)
 
 typedef struct {
 	int counter;
@@ -67,12 +107,20 @@ static inline void smp_wmb(void)
 #define wmb() smp_wmb()
 #define smp_mb__before_atomic() smp_mb()
 #define smp_mb__after_atomic() smp_mb()
-#define smp_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
-#define smp_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
-#define smp_store_mb(var, value) __atomic_store_n(&(var), (value), __ATOMIC_SEQ_CST)
+#define smp_load_acquire(p) __atomic_load_n(KARC_STEPPED(p, KARC_READS), __ATOMIC_ACQUIRE)
+#ifdef KARC_EXPLORE
+#define karc_store(p, v, order) KARC_VALUE_FIRST(p, v,				\
+	__atomic_store_n(KARC_STEPPED(p, KARC_WRITES), karc_value_, order))
+#define karc_xchg(p, v, order) KARC_VALUE_FIRST(p, v,				\
+	__atomic_exchange_n(KARC_STEPPED(p, KARC_WRITES), karc_value_, order))
+#else
+#define karc_store(p, v, order) __atomic_store_n((p), (v), order)
+#define karc_xchg(p, v, order) __atomic_exchange_n((p), (v), order)
+#endif
+#define smp_store_release(p, v) karc_store(p, v, __ATOMIC_RELEASE)
+#define smp_store_mb(var, value) karc_store(&(var), value, __ATOMIC_SEQ_CST)
 
 /* Exchanges on any scalar; the result is the old value. */
-#define karc_xchg(ptr, v, order) __atomic_exchange_n((ptr), (v), order)
 #define xchg(ptr, v) karc_xchg(ptr, v, __ATOMIC_SEQ_CST)
 #define xchg_relaxed(ptr, v) karc_xchg(ptr, v, __ATOMIC_RELAXED)
 #define xchg_acquire(ptr, v) karc_xchg(ptr, v, __ATOMIC_ACQUIRE)
@@ -80,8 +128,7 @@ static inline void smp_wmb(void)
 
 #define karc_cmpxchg(ptr, old, new, order) (__extension__ ({			\
 	__typeof__(*(ptr)) karc_old_ = (old);					\
-	__atomic_compare_exchange_n((ptr), &karc_old_, (new), 0, order,		\
-				    __ATOMIC_RELAXED);				\
+	karc_try_cmpxchg(ptr, &karc_old_, new, order);				\
 	karc_old_; }))
 #define cmpxchg(ptr, old, new) karc_cmpxchg(ptr, old, new, __ATOMIC_SEQ_CST)
 #define cmpxchg_relaxed(ptr, old, new) karc_cmpxchg(ptr, old, new, __ATOMIC_RELAXED)
@@ -89,8 +136,14 @@ static inline void smp_wmb(void)
 #define cmpxchg_release(ptr, old, new) karc_cmpxchg(ptr, old, new, __ATOMIC_RELEASE)
 
 /* True when exchanged; otherwise *@oldp is what was found. */
+#ifdef KARC_EXPLORE
+#define karc_try_cmpxchg(ptr, oldp, new, order) KARC_VALUE_FIRST(ptr, new,	\
+	__atomic_compare_exchange_n(KARC_STEPPED(ptr, KARC_WRITES), (oldp), karc_value_, 0, \
+				    order, __ATOMIC_RELAXED))
+#else
 #define karc_try_cmpxchg(ptr, oldp, new, order) \
 	__atomic_compare_exchange_n((ptr), (oldp), (new), 0, order, __ATOMIC_RELAXED)
+#endif
 #define try_cmpxchg(ptr, oldp, new) karc_try_cmpxchg(ptr, oldp, new, __ATOMIC_SEQ_CST)
 #define try_cmpxchg_relaxed(ptr, oldp, new) karc_try_cmpxchg(ptr, oldp, new, __ATOMIC_RELAXED)
 #define try_cmpxchg_acquire(ptr, oldp, new) karc_try_cmpxchg(ptr, oldp, new, __ATOMIC_ACQUIRE)
@@ -102,69 +155,72 @@ static inline void smp_wmb(void)
  * of them.
  */
 
+#define KARC_COUNTER(v) KARC_STEPPED(&(v)->counter, KARC_WRITES)
+#define KARC_COUNTER_READ(v) KARC_STEPPED(&(v)->counter, KARC_READS)
+
 /* One ordering of the operations that return something; S is "", _relaxed, _acquire, _release. */
 #define KARC_ATOMIC_ORDERED(P, T, S, order)					\
 static inline T P##_add_return##S(T i, P##_t *v)				\
 {										\
-	return __atomic_add_fetch(&v->counter, i, order);			\
+	return __atomic_add_fetch(KARC_COUNTER(v), i, order);			\
 }										\
 static inline T P##_sub_return##S(T i, P##_t *v)				\
 {										\
-	return __atomic_sub_fetch(&v->counter, i, order);			\
+	return __atomic_sub_fetch(KARC_COUNTER(v), i, order);			\
 }										\
 static inline T P##_inc_return##S(P##_t *v)					\
 {										\
-	return __atomic_add_fetch(&v->counter, 1, order);			\
+	return __atomic_add_fetch(KARC_COUNTER(v), 1, order);			\
 }										\
 static inline T P##_dec_return##S(P##_t *v)					\
 {										\
-	return __atomic_sub_fetch(&v->counter, 1, order);			\
+	return __atomic_sub_fetch(KARC_COUNTER(v), 1, order);			\
 }										\
 static inline T (P##_fetch_add##S)(T i, P##_t *v)				\
 {										\
-	return __atomic_fetch_add(&v->counter, i, order);			\
+	return __atomic_fetch_add(KARC_COUNTER(v), i, order);			\
 }										\
 static inline T (P##_fetch_sub##S)(T i, P##_t *v)				\
 {										\
-	return __atomic_fetch_sub(&v->counter, i, order);			\
+	return __atomic_fetch_sub(KARC_COUNTER(v), i, order);			\
 }										\
 static inline T P##_fetch_inc##S(P##_t *v)					\
 {										\
-	return __atomic_fetch_add(&v->counter, 1, order);			\
+	return __atomic_fetch_add(KARC_COUNTER(v), 1, order);			\
 }										\
 static inline T P##_fetch_dec##S(P##_t *v)					\
 {										\
-	return __atomic_fetch_sub(&v->counter, 1, order);			\
+	return __atomic_fetch_sub(KARC_COUNTER(v), 1, order);			\
 }										\
 static inline T (P##_fetch_and##S)(T i, P##_t *v)				\
 {										\
-	return __atomic_fetch_and(&v->counter, i, order);			\
+	return __atomic_fetch_and(KARC_COUNTER(v), i, order);			\
 }										\
 static inline T P##_fetch_andnot##S(T i, P##_t *v)				\
 {										\
-	return __atomic_fetch_and(&v->counter, ~i, order);			\
+	return __atomic_fetch_and(KARC_COUNTER(v), ~i, order);			\
 }										\
 static inline T (P##_fetch_or##S)(T i, P##_t *v)				\
 {										\
-	return __atomic_fetch_or(&v->counter, i, order);			\
+	return __atomic_fetch_or(KARC_COUNTER(v), i, order);			\
 }										\
 static inline T (P##_fetch_xor##S)(T i, P##_t *v)				\
 {										\
-	return __atomic_fetch_xor(&v->counter, i, order);			\
+	return __atomic_fetch_xor(KARC_COUNTER(v), i, order);			\
 }										\
 static inline T P##_xchg##S(P##_t *v, T new_value)				\
 {										\
-	return __atomic_exchange_n(&v->counter, new_value, order);		\
+	return __atomic_exchange_n(KARC_COUNTER(v), new_value, order);		\
 }										\
 static inline T P##_cmpxchg##S(P##_t *v, T old, T new_value)			\
 {										\
-	__atomic_compare_exchange_n(&v->counter, &old, new_value, 0, order,	\
+	__atomic_compare_exchange_n(KARC_COUNTER(v), &old, new_value, 0, order, \
 				    __ATOMIC_RELAXED);				\
 	return old;								\
 }										\
 static inline bool P##_try_cmpxchg##S(P##_t *v, T *old, T new_value)		\
 {										\
-	return __atomic_compare_exchange_n(&v->counter, old, new_value, 0, order, \
+	return __atomic_compare_exchange_n(KARC_COUNTER(v), old, new_value, 0, order, \
 					   __ATOMIC_RELAXED);			\
 }
 
@@ -172,51 +228,51 @@ static inline bool P##_try_cmpxchg##S(P##_t *v, T *old, T new_value)		\
 #define KARC_ATOMIC_PLAIN(P, T)							\
 static inline T P##_read(const P##_t *v)					\
 {										\
-	return __atomic_load_n(&v->counter, __ATOMIC_RELAXED);			\
+	return __atomic_load_n(KARC_COUNTER_READ(v), __ATOMIC_RELAXED);		\
 }										\
 static inline T P##_read_acquire(const P##_t *v)				\
 {										\
-	return __atomic_load_n(&v->counter, __ATOMIC_ACQUIRE);			\
+	return __atomic_load_n(KARC_COUNTER_READ(v), __ATOMIC_ACQUIRE);		\
 }										\
 static inline void P##_set(P##_t *v, T i)					\
 {										\
-	__atomic_store_n(&v->counter, i, __ATOMIC_RELAXED);			\
+	__atomic_store_n(KARC_COUNTER(v), i, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_set_release(P##_t *v, T i)				\
 {										\
-	__atomic_store_n(&v->counter, i, __ATOMIC_RELEASE);			\
+	__atomic_store_n(KARC_COUNTER(v), i, __ATOMIC_RELEASE);			\
 }										\
 static inline void P##_add(T i, P##_t *v)					\
 {										\
-	__atomic_fetch_add(&v->counter, i, __ATOMIC_RELAXED);			\
+	__atomic_fetch_add(KARC_COUNTER(v), i, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_sub(T i, P##_t *v)					\
 {										\
-	__atomic_fetch_sub(&v->counter, i, __ATOMIC_RELAXED);			\
+	__atomic_fetch_sub(KARC_COUNTER(v), i, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_inc(P##_t *v)						\
 {										\
-	__atomic_fetch_add(&v->counter, 1, __ATOMIC_RELAXED);			\
+	__atomic_fetch_add(KARC_COUNTER(v), 1, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_dec(P##_t *v)						\
 {										\
-	__atomic_fetch_sub(&v->counter, 1, __ATOMIC_RELAXED);			\
+	__atomic_fetch_sub(KARC_COUNTER(v), 1, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_and(T i, P##_t *v)					\
 {										\
-	__atomic_fetch_and(&v->counter, i, __ATOMIC_RELAXED);			\
+	__atomic_fetch_and(KARC_COUNTER(v), i, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_andnot(T i, P##_t *v)					\
 {										\
-	__atomic_fetch_and(&v->counter, ~i, __ATOMIC_RELAXED);			\
+	__atomic_fetch_and(KARC_COUNTER(v), ~i, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_or(T i, P##_t *v)					\
 {										\
-	__atomic_fetch_or(&v->counter, i, __ATOMIC_RELAXED);			\
+	__atomic_fetch_or(KARC_COUNTER(v), i, __ATOMIC_RELAXED);			\
 }										\
 static inline void P##_xor(T i, P##_t *v)					\
 {										\
-	__atomic_fetch_xor(&v->counter, i, __ATOMIC_RELAXED);			\
+	__atomic_fetch_xor(KARC_COUNTER(v), i, __ATOMIC_RELAXED);			\
 }
 
 /* Tests and conditional operations; the fetch_ forms return what was there before. */

@@ -18,9 +18,12 @@ struct site {
  * Gives a `const struct site *`; usable in any expression inside a function.  A function that
  * wants its caller's place is a macro around a function that takes the site:
  * #define kmalloc(size, gfp) kmalloc_site(size, gfp, SITE())
+ *
+ * Aligned, so that bits of its address tell it from its neighbours.
  */
 #define SITE() (__extension__ ({						\
-	static const struct site karc_site_ = { __FILE__, __func__, __LINE__ };	\
+	static const struct site karc_site_ __attribute__((__aligned__(32))) =	\
+		{ __FILE__, __func__, __LINE__ };				\
 	&karc_site_; }))
 
 #endif

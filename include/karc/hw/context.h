@@ -11,6 +11,7 @@
 #ifndef KARC_HW_CONTEXT_H
 #define KARC_HW_CONTEXT_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/compiler.h>
 #include <karc/base/site.h>
 #include <karc/hw/cpu.h>
@@ -111,5 +112,10 @@ void local_bh_enable(void);
 void might_sleep_site(const struct site *site);
 #define might_sleep()		might_sleep_site(SITE())
 #define might_sleep_if(cond)	do { if (cond) might_sleep(); } while (0)
+
+/* guard(preempt)(), guard(migrate)(); see base/cleanup.h. */
+DEFINE_LOCK_GUARD_0(preempt, preempt_disable(), preempt_enable())
+DEFINE_LOCK_GUARD_0(preempt_notrace, preempt_disable(), preempt_enable())
+DEFINE_LOCK_GUARD_0(migrate, migrate_disable(), migrate_enable())
 
 #endif

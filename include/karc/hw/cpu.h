@@ -27,6 +27,7 @@ struct tlb;
 #define CPU_PENDING_TIMER	0x20u	/* a timer of this CPU is due */
 #define CPU_PENDING_STOP	0x40u	/* the machine is powered off: go no further */
 #define CPU_PENDING_GUEST	0x80u	/* a harness thread wants this CPU */
+#define CPU_PENDING_FREEZE	0x100u	/* stand still: machine_freeze() */
 
 struct cpu {
 	/* line 0: read by every fast path */

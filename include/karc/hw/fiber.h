@@ -55,6 +55,7 @@ struct fiber {
 	struct hw_lock lock;		/* state, woken, joiner, detaching; before any run queue's */
 	enum fiber_state state;
 	bool on_cpu;			/* a host thread is on its stack, atomic; parallel mode */
+	bool ending;			/* fiber_on_end()'s function had its turn */
 	bool condemned;			/* the machine is stuck: end at the next cpu_relax() */
 	struct cpu *cpu;
 	int saved_preempt_count;
@@ -78,6 +79,7 @@ struct fiber {
 	bool wait_queued;		/* prepare_to_wait() ran, and no wake or finish_wait() since */
 	int migrate_disabled;
 	struct fiber *joins;		/* whose end it waits for */
+	u64 host_stack_low, host_stack_high;	/* host fiber: what is known of the thread's stack */
 	void *sanitizer_fiber;		/* TSan's handle */
 	void *sanitizer_fake;		/* ASan's fake stack */
 	const void *sanitizer_stack;
@@ -132,6 +134,16 @@ void fiber_wake(struct fiber *f);	/* any context */
  * Context: preemption disabled; must not sleep.
  */
 void fiber_on_switch(struct machine *m, void (*fn)(struct fiber *prev, struct fiber *next));
+
+/**
+ * fiber_on_end - who asks a fiber that ends what it still has (the refcount room)
+ * @fn: runs on the fiber itself, its last function has returned or died; it may take its time
+ *      but not sleep
+ *
+ * Not called for host and idle fibers, for those that die in an interrupt or with locks held, and
+ * for those that are ended because the machine is stuck.
+ */
+void fiber_on_end(struct machine *m, void (*fn)(struct fiber *f));
 
 /**
  * fiber_block_timeout - fiber_block() that wakes by itself

@@ -9,6 +9,7 @@
 #ifndef KARC_HW_IRQ_H
 #define KARC_HW_IRQ_H
 
+#include <karc/base/cleanup.h>
 #include <karc/hw/context.h>
 
 #define NR_IRQ_LINES	64
@@ -109,5 +110,10 @@ void raise_softirq(unsigned int nr);
 #define raise_softirq_irqoff(nr)	raise_softirq(nr)
 
 u32 local_softirq_pending(void);
+
+/* guard(irq)(), guard(irqsave)(); see base/cleanup.h. */
+DEFINE_LOCK_GUARD_0(irq, local_irq_disable(), local_irq_enable())
+DEFINE_LOCK_GUARD_0(irqsave, local_irq_save(_T->flags), local_irq_restore(_T->flags),
+		    unsigned long flags)
 
 #endif

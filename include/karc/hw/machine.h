@@ -47,6 +47,8 @@ enum room_id {
  * @check: verify every invariant of the room, only reading (may be NULL)
  * @drain: give back what is merely cached or postponed (per-CPU lists, RCU callbacks, empty
  *         slabs); returns how many things moved, so that machine_quiesce() can stop (may be NULL)
+ * @parting: the machine goes down, and nothing has moved yet: what is to be remembered of it for
+ *         the reports of the exits; changes nothing (may be NULL)
  */
 struct room {
 	const char *name;
@@ -55,6 +57,7 @@ struct room {
 	void (*exit)(struct machine *m);
 	void (*check)(struct machine *m, struct check_report *report);
 	unsigned long (*drain)(struct machine *m);
+	void (*parting)(struct machine *m);
 };
 
 /* RAM that exists: [start, start + size), page aligned; what lies between banks is a hole. */
@@ -95,6 +98,11 @@ enum machine_mode {
  * @silent_ms:   in parallel mode, how long somebody waits for a CPU that passes no safe point
  *               before it is reported; default 5000
  * @track:       remember the allocation site of every slab object and frame
+ * @holders:     remember who holds each reference of each counted object, see refcount/holder.h;
+ *               means @track too
+ * @quarantine:  how many dead objects each CPU remembers for reports, see refcount/quarantine.h;
+ *               default 0
+ * @quarantine_hold: keep the memory of that many dead objects for a while, too
  * @check_tlb:   compare each TLB hit with the page tables; a forgotten flush is a BUG, see mmu.h
  * @quiet:       no console output (the log ring still gets everything)
  * @console:     where the console goes; default stderr
@@ -116,6 +124,9 @@ struct machine_config {
 	bool wall_time;
 	unsigned int silent_ms;
 	bool track;
+	bool holders;
+	unsigned int quarantine;
+	bool quarantine_hold;
 	bool check_tlb;
 	bool quiet;
 	FILE *console;

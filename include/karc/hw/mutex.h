@@ -8,6 +8,7 @@
 #ifndef KARC_HW_MUTEX_H
 #define KARC_HW_MUTEX_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/err.h>
 #include <karc/base/list.h>
 #include <karc/hw/spinlock.h>
@@ -77,5 +78,10 @@ static inline bool mutex_is_locked(const struct mutex *lock)
 {
 	return __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) != 0;
 }
+
+/* guard(mutex)(&lock), mutex_try and mutex_intr for scoped_cond_guard(); see base/cleanup.h. */
+DEFINE_GUARD(mutex, struct mutex *, mutex_lock(_T), mutex_unlock(_T))
+DEFINE_GUARD_COND(mutex, _try, mutex_trylock(_T))
+DEFINE_GUARD_COND(mutex, _intr, mutex_lock_interruptible(_T) == 0)
 
 #endif

@@ -8,6 +8,7 @@
 #ifndef KARC_HW_RWSEM_H
 #define KARC_HW_RWSEM_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/err.h>
 #include <karc/base/list.h>
 #include <karc/hw/spinlock.h>
@@ -78,5 +79,12 @@ void downgrade_write(struct rw_semaphore *sem);
 int rwsem_is_locked(const struct rw_semaphore *sem);
 int rwsem_is_write_locked(const struct rw_semaphore *sem);
 int rwsem_is_contended(const struct rw_semaphore *sem);
+
+/* Guards, see base/cleanup.h. */
+DEFINE_GUARD(rwsem_read, struct rw_semaphore *, down_read(_T), up_read(_T))
+DEFINE_GUARD_COND(rwsem_read, _try, down_read_trylock(_T))
+DEFINE_GUARD_COND(rwsem_read, _intr, down_read_interruptible(_T) == 0)
+DEFINE_GUARD(rwsem_write, struct rw_semaphore *, down_write(_T), up_write(_T))
+DEFINE_GUARD_COND(rwsem_write, _try, down_write_trylock(_T))
 
 #endif
