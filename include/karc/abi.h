@@ -23,6 +23,7 @@
 #include <karc/kobject/kobject.h>
 #include <karc/mm/cache/file.h>
 #include <karc/mm/mm_types.h>
+#include <karc/mm/slab/kmalloc_sized.h>
 #include <karc/mm/slab/slab.h>
 #include <karc/proc/task.h>
 #include <karc/refcount/arc.h>
@@ -60,6 +61,12 @@ static inline u64 karc_abi_hash(void)
 	h = KARC_ABI_TYPE(h, struct wait_queue_entry);
 	h = KARC_ABI_TYPE(h, struct arc);
 	h = KARC_ABI_TYPE(h, struct arc_type);
+	h = KARC_ABI_TYPE(h, struct local_hot);
+	h = KARC_ABI_TYPE(h, struct ledger_near);
+	h = KARC_ABI_FIELD(h, struct ledger_cell, look);
+	h = KARC_ABI_TYPE(h, struct slab_hot);
+	h = KARC_ABI_TYPE(h, struct local_hot);
+	h = KARC_ABI_MIX(h, ARC_PERCPU_LOCAL | ARC_BIASED_OWNER);
 	h = KARC_ABI_TYPE(h, struct page);
 	h = KARC_ABI_TYPE(h, struct array_cache);
 	h = KARC_ABI_TYPE(h, struct kmem_cache);

@@ -40,6 +40,9 @@
 #include <karc/hw/trace.h>
 #include <karc/kobject/kobject.h>
 #include <karc/mm/slab/kmalloc.h>
+#include <karc/refcount/fault.h>
+#include <karc/refcount/holder.h>
+#include <stdio.h>
 #include <string.h>
 #include "internal.h"
 
@@ -56,6 +59,7 @@ static void kobj_kset_leave(struct kobject *kobj)
 	spin_lock(&kset->list_lock);
 	list_del_init(&kobj->entry);
 	spin_unlock(&kset->list_lock);
+	arc_hand_from_field(&kset->kobj.arc, &kobj->arc, "kset");
 	kset_put(kset);
 }
 
@@ -65,6 +69,7 @@ static void kobj_kset_join(struct kobject *kobj)
 
 	if (!kset)
 		return;
+	arc_hand_to_field(&kset->kobj.arc, &kobj->arc, "kset");
 	spin_lock(&kset->list_lock);
 	list_add_tail(&kobj->entry, &kset->list);
 	spin_unlock(&kset->list_lock);
@@ -90,20 +95,24 @@ static void kobject_drop(void *obj)
 	kobject_unlink(kobj);
 }
 
-/* What the audit cannot see in a field table: these are given up in drop and after free. */
-static void kobject_visit(void *obj, void (*see)(void *arg, struct arc *child), void *arg)
+/* Both are held while it is in the tree; drop gives up the kset, and free the parent (I3). */
+static void parent_visit(void *obj, void (*see)(void *arg, struct arc *child), void *arg)
 {
 	struct kobject *kobj = obj;
 
-	if (!kobj->state_in_sysfs)
-		return;
-	if (kobj->parent)
+	if (kobj->state_in_sysfs && kobj->parent)
 		see(arg, &kobj->parent->arc);
-	if (kobj->kset)
+}
+
+static void kset_visit(void *obj, void (*see)(void *arg, struct arc *child), void *arg)
+{
+	struct kobject *kobj = obj;
+
+	if (kobj->state_in_sysfs && kobj->kset)
 		see(arg, &kobj->kset->kobj.arc);
 }
 
-static struct arc *kobject_take(void *obj)
+static struct arc *nothing_to_take(void *obj)
 {
 	(void)obj;
 	return NULL;
@@ -119,17 +128,30 @@ static void kobject_free(void *obj)
 
 	trace_step("kobject_release", "'%s'%s%s", name ? name : "",
 		   parent ? ", then put of parent " : "", parent ? parent->name : "");
+	if (parent)
+		arc_hand_from_field(&parent->arc, &kobj->arc, "parent");
 	if (t && t->release)
 		t->release(kobj);
 	else
-		pr_err("kobject: '%s' (%p): does not have a release() function, it is broken and "
-		       "must be fixed.\n", name ? name : "", (void *)kobj);
+		arc_fault_tell(ARC_FAULT_NO_DESTRUCTOR, NULL, NULL,
+			       "kobject: '%s' (%p): does not have a release() function, it is "
+			       "broken and must be fixed.", name ? name : "", (void *)kobj);
 	kfree(name);
 	kobject_put(parent);
 }
 
+static void kobject_describe(const void *obj, char *buf, size_t bytes)
+{
+	const struct kobject *kobj = obj;
+
+	snprintf(buf, bytes, "%s", kobj->name ? kobj->name : "");
+}
+
 static const struct arc_field kobject_fields[] = {
-	ARC_VISITOR("parent, kset", kobject_take, kobject_visit),
+	{ .kind = ARC_FIELD_VISITOR, .name = "parent", .count = 1,
+	  .ops = { .take = nothing_to_take, .visit = parent_visit } },
+	{ .kind = ARC_FIELD_VISITOR, .name = "kset", .count = 1,
+	  .ops = { .take = nothing_to_take, .visit = kset_visit } },
 	ARC_FIELDS_END
 };
 
@@ -138,7 +160,7 @@ static const struct arc_type kobject_type = {
 	.size = sizeof(struct kobject),
 	.offset = offsetof(struct kobject, arc),
 	.flags = ARC_FINDABLE | ARC_SLEEPS,
-	.ops = { .drop = kobject_drop, .free = kobject_free },
+	.ops = { .drop = kobject_drop, .free = kobject_free, .describe = kobject_describe },
 	.fields = kobject_fields,
 };
 
@@ -222,6 +244,8 @@ int kobject_add_internal(struct kobject *kobj)
 		kobject_get(kobj->parent);
 	else if (kobj->kset)
 		kobj->parent = kobject_get(&kobj->kset->kobj);
+	if (kobj->parent)
+		arc_hand_to_field(&kobj->parent->arc, &kobj->arc, "parent");
 	kobj_kset_join(kobj);
 	err = dir_add(kobj);
 	if (!err) {
@@ -296,6 +320,8 @@ void kobject_del(struct kobject *kobj)
 	parent = kobj->parent;
 	kobject_unlink(kobj);
 	kobj->parent = NULL;
+	if (parent)
+		arc_hand_from_field(&parent->arc, &kobj->arc, "parent");
 	kobject_put(parent);
 }
 
@@ -351,7 +377,7 @@ char *kobject_get_path(const struct kobject *kobj, gfp_t gfp)
 	return path;
 }
 
-struct kobject *KARC_BODY(kobject_get)(struct kobject *kobj)
+struct kobject *KARC_BODY(kobject_get_site)(struct kobject *kobj, const struct site *site)
 {
 	if (!kobj)
 		return NULL;
@@ -359,16 +385,26 @@ struct kobject *KARC_BODY(kobject_get)(struct kobject *kobj)
 		WARN(1, "kobject: '%s' (%p): is not initialized, yet kobject_get() is being "
 		     "called.\n", kobj_label(kobj), (void *)kobj);
 	else
-		kref_get(&kobj->kref);
+		arc_get_site(&kobj->arc, site);
 	return kobj;
 }
 
-struct kobject *KARC_BODY(kobject_get_unless_zero)(struct kobject *kobj)
+struct kobject *(KARC_BODY(kobject_get))(struct kobject *kobj)
 {
-	return kobj && arc_tryget(&kobj->arc) ? kobj : NULL;
+	return kobject_get_site(kobj, SITE());
 }
 
-void KARC_BODY(kobject_put)(struct kobject *kobj)
+struct kobject *KARC_BODY(kobject_tryget_site)(struct kobject *kobj, const struct site *site)
+{
+	return kobj && arc_tryget_site(&kobj->arc, site) ? kobj : NULL;
+}
+
+struct kobject *(KARC_BODY(kobject_get_unless_zero))(struct kobject *kobj)
+{
+	return kobject_tryget_site(kobj, SITE());
+}
+
+void KARC_BODY(kobject_put_site)(struct kobject *kobj, const struct site *site)
 {
 	if (!kobj)
 		return;
@@ -376,7 +412,12 @@ void KARC_BODY(kobject_put)(struct kobject *kobj)
 		WARN(1, "kobject: '%s' (%p): is not initialized, yet kobject_put() is being "
 		     "called.\n", kobj_label(kobj), (void *)kobj);
 	else
-		arc_put(&kobj->arc);
+		arc_put_site(&kobj->arc, site);
+}
+
+void (kobject_put)(struct kobject *kobj)
+{
+	kobject_put_site(kobj, SITE());
 }
 
 static void dynamic_kobj_release(struct kobject *kobj)

@@ -102,7 +102,9 @@ static void take_over(struct task_struct *task)
 	exchange_places_locked(task, leader);
 	if (p->init == leader) {
 		p->init = get_task_struct(task);
+		arc_hand_to_root(&task->arc, TASK_HELD_AS_INIT);
 		old_init = leader;
+		arc_hand_from_root(&leader->arc, TASK_HELD_AS_INIT);
 	}
 	spin_unlock(&p->tasklist_lock);
 	trace_step("de_thread", "%d takes over the pid %d of its leader", leader->pid, task->pid);

@@ -286,6 +286,7 @@ static struct mm_struct *image_mm(const struct exec_image *image, struct exec_pl
 		mm_flag_assign(mm, MMF_CAPABLE, true);
 	mm_set_layout(mm, image->profile, &plan->rlim, plan->legacy_layout);
 	mm->exe_file = get_file(image->program->file);
+	arc_hand_to_field(&mm->exe_file->arc, &mm->arc, "exe_file");
 	err = load_image(mm, image, plan);
 	if (!err)
 		return mm;
@@ -311,6 +312,10 @@ static void exec_files(struct task_struct *task, KARC_TAKES struct files_struct 
 	task_lock(task);
 	task->files = files;
 	task_unlock(task);
+	if (files)
+		arc_hand_to_field(files_arc(files), &task->arc, "files");
+	if (old)
+		arc_hand_from_field(files_arc(old), &task->arc, "files");
 	put_files_struct(old);
 	if (files)
 		do_close_on_exec(files);
@@ -417,6 +422,8 @@ static int exec_sighand(struct task_struct *task)
 		old->users--;
 		task->sighand = own;
 		spin_unlock(&p->tasklist_lock);
+		arc_hand_to_field(&own->arc, &task->arc, "sighand");
+		arc_hand_from_field(&old->arc, &task->arc, "sighand");
 		put_sighand_struct(old);
 		return 0;
 	}

@@ -84,9 +84,11 @@ static void exit_mm(struct task_struct *task)
 	trace_step("exit_mm", "mm %llu: mm_users %d, mm_count %u; lazy reference taken",
 		   (unsigned long long)mm->id, atomic_read(&mm->mm_users), arc_count(&mm->arc));
 	mmgrab(mm);		/* active_mm stays loaded: it needs a reference of its own now */
+	arc_hand_to_field(&mm->arc, &task->arc, "active_mm");
 	task_lock(task);
 	task->mm = NULL;
 	task_unlock(task);
+	arc_user_hand_from_field(&mm->arc, &task->arc, "mm");
 	mmput(mm);
 }
 
@@ -101,6 +103,10 @@ static void exit_files(struct task_struct *task)
 	task->files = NULL;
 	task->fs = NULL;
 	task_unlock(task);
+	if (files)
+		arc_hand_from_field(files_arc(files), &task->arc, "files");
+	if (fs)
+		arc_hand_from_field(&fs->arc, &task->arc, "fs");
 	put_files_struct(files);
 	put_fs_struct(fs);
 }
@@ -185,7 +191,9 @@ static void reparent_child(struct task_struct *child, struct task_struct *reaper
 	struct task_struct *thread;
 
 	list_for_each_entry(thread, &child->signal->threads, thread_node) {
+		arc_hand_from_field(&thread->real_parent->arc, &thread->arc, "real_parent");
 		thread->real_parent = get_task_struct(reaper);
+		arc_hand_to_field(&reaper->arc, &thread->arc, "real_parent");
 		left->nr_forgotten++;
 		if (!thread->pdeath_signal)
 			continue;
@@ -234,6 +242,7 @@ static void exit_notify_locked(struct proc_state *p, struct task_struct *task, b
 	if (group_dead && p->init && same_thread_group(p->init, task)) {
 		left->init = p->init;
 		p->init = NULL;
+		arc_hand_from_root(&left->init->arc, TASK_HELD_AS_INIT);
 	}
 	if (thread_group_leader(task))
 		left->autoreap = thread_group_empty(task) &&
@@ -297,6 +306,7 @@ void release_task(struct task_struct *task)
 		task_unlink_locked(p, task);
 		leader = last_thread_left_locked(task);
 		spin_unlock(&p->tasklist_lock);
+		arc_hand_from_root(&task->arc, TASK_HELD_BY_PID);
 		put_task_struct(task);
 	}
 }
@@ -339,6 +349,7 @@ void do_exit(long code)
 	might_sleep();
 	exit_parts(task, code);
 	doomed_run();		/* children whose parent's death kills them */
+	holder_settle();	/* what it still has, it has forgotten */
 	do_task_dead(task, code);
 }
 

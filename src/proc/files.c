@@ -27,6 +27,7 @@
 #include <karc/mm/slab/kmalloc.h>
 #include <karc/proc/files.h>
 #include <karc/proc/signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include "internal.h"
@@ -72,9 +73,8 @@ static void files_visit(void *obj, void (*see)(void *arg, struct arc *child), vo
 	struct files_struct *files = obj;
 	unsigned int fd;
 
-	for (fd = 0; fd < files->max_fds; fd++)
-		if (files->fds[fd].file)
-			see(arg, &files->fds[fd].file->arc);
+	for (fd = 0; fd < files->max_fds; fd++)		/* NULL: the number is free */
+		see(arg, files->fds[fd].file ? &files->fds[fd].file->arc : NULL);
 }
 
 static void files_free(void *obj)
@@ -83,6 +83,11 @@ static void files_free(void *obj)
 
 	kfree(files->fds);
 	kmem_cache_free(proc_state()->files_cache, files);
+}
+
+static void files_describe(const void *obj, char *buf, size_t bytes)
+{
+	snprintf(buf, bytes, "%u open", ((const struct files_struct *)obj)->nr_open);
 }
 
 static const struct arc_field files_fields[] = {
@@ -96,7 +101,7 @@ static const struct arc_type files_type = {
 	.size = sizeof(struct files_struct),
 	.offset = offsetof(struct files_struct, arc),
 	.flags = ARC_SLEEPS,
-	.ops = { .free = files_free },
+	.ops = { .free = files_free, .describe = files_describe },
 	.fields = files_fields,
 };
 
@@ -145,6 +150,7 @@ static bool files_copy(struct files_struct *files, struct files_struct *old, uns
 			continue;
 		files->fds[fd] = old->fds[fd];
 		get_file(files->fds[fd].file);
+		arc_hand_to_field(&files->fds[fd].file->arc, &files->arc, "fds");
 		WRITE_ONCE(files->nr_open, files->nr_open + 1);
 	}
 	spin_unlock(&old->lock);
@@ -165,10 +171,16 @@ struct files_struct *KARC_BODY(dup_fd_site)(struct files_struct *old, const stru
 	}
 }
 
-struct files_struct *KARC_BODY(files_get)(struct files_struct *files)
+struct files_struct *KARC_BODY(files_get_site)(struct files_struct *files,
+						const struct site *site)
 {
-	arc_get(&files->arc);
+	arc_get_site(&files->arc, site);
 	return files;
+}
+
+struct arc *files_arc(struct files_struct *files)
+{
+	return &files->arc;
 }
 
 bool files_shared(const struct files_struct *files)
@@ -223,6 +235,7 @@ static bool fd_install_lowest(struct files_struct *files, unsigned int *fd, unsi
 	fits = *fd < files->max_fds && *fd < limit;
 	if (fits) {
 		files->fds[*fd] = (struct fd_slot){ file, cloexec };
+		arc_hand_to_field(&file->arc, &files->arc, "fds");
 		WRITE_ONCE(files->nr_open, files->nr_open + 1);
 	}
 	spin_unlock(&files->lock);
@@ -263,20 +276,25 @@ int KARC_BODY(fd_install_at)(struct files_struct *files, unsigned int fd, struct
 	spin_lock(&files->lock);
 	old = files->fds[fd].file;
 	files->fds[fd] = (struct fd_slot){ file, cloexec };
-	if (!old)
+	if (file)
+		arc_hand_to_field(&file->arc, &files->arc, "fds");
+	if (old)
+		arc_hand_from_field(&old->arc, &files->arc, "fds");
+	else
 		WRITE_ONCE(files->nr_open, files->nr_open + 1);
 	spin_unlock(&files->lock);
 	fput(old);
 	return 0;
 }
 
-struct file *KARC_BODY(fget_files)(struct files_struct *files, unsigned int fd)
+struct file *KARC_BODY(fget_files_site)(struct files_struct *files, unsigned int fd,
+					 const struct site *site)
 {
 	struct file *file = NULL;
 
 	spin_lock(&files->lock);
 	if (fd < files->max_fds && files->fds[fd].file)
-		file = get_file(files->fds[fd].file);
+		file = get_file_site(files->fds[fd].file, site);
 	spin_unlock(&files->lock);
 	return file;
 }
@@ -289,8 +307,10 @@ int close_fd_of(struct files_struct *files, unsigned int fd)
 	if (fd < files->max_fds) {
 		file = files->fds[fd].file;
 		files->fds[fd].file = NULL;
-		if (file)
+		if (file) {
+			arc_hand_from_field(&file->arc, &files->arc, "fds");
 			WRITE_ONCE(files->nr_open, files->nr_open - 1);
+		}
 	}
 	spin_unlock(&files->lock);
 	if (!file)

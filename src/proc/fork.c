@@ -331,7 +331,8 @@ struct task_struct *KARC_BODY(copy_process_site)(const struct kernel_clone_args 
 	err = copy_parts(child, parent, args, &fd);
 	if (err)
 		goto abandon;
-	get_task_struct(child);		/* the caller's, before anybody else sees it */
+	task_hand_parts(child);
+	get_task_struct_site(child, site);	/* the caller's, before anybody else sees it */
 	err = task_link(child, parent, args->flags);
 	if (err)
 		goto abandon;		/* with the caller's */
@@ -437,10 +438,16 @@ int ksys_unshare(u64 flags)
 		}
 	}
 	task_lock(task);
-	if (fs)
+	if (fs) {
 		swap(task->fs, fs);
-	if (files)
+		arc_hand_to_field(&task->fs->arc, &task->arc, "fs");
+		arc_hand_from_field(&fs->arc, &task->arc, "fs");
+	}
+	if (files) {
 		swap(task->files, files);
+		arc_hand_to_field(files_arc(task->files), &task->arc, "files");
+		arc_hand_from_field(files_arc(files), &task->arc, "files");
+	}
 	task_unlock(task);
 	put_files_struct(files);
 	put_fs_struct(fs);

@@ -36,9 +36,15 @@ static unsigned int group_index(enum pid_type type)
 	return type == PIDTYPE_PGID ? 0 : 1;
 }
 
+static const char *group_field(enum pid_type type)
+{
+	return type == PIDTYPE_PGID ? "pgrp" : "session";
+}
+
 void group_join(struct signal_struct *sig, enum pid_type type, struct pid *pid)
 {
 	*group_slot(sig, type) = get_pid(pid);
+	arc_hand_to_field(&pid->arc, &sig->arc, group_field(type));
 	pid_use(pid);
 	list_add_tail(&sig->group_node[group_index(type)], &pid->groups[group_index(type)]);
 }
@@ -62,6 +68,8 @@ static struct pid *group_change(struct signal_struct *sig, enum pid_type type, s
 	if (old == pid)
 		return NULL;
 	group_leave(sig, type);
+	if (old)
+		arc_hand_from_field(&old->arc, &sig->arc, group_field(type));
 	group_join(sig, type, pid);
 	return old;
 }

@@ -12,9 +12,12 @@
 #include <karc/proc/exec.h>
 #include <karc/proc/signal.h>
 #include <karc/proc/task.h>
+#include <karc/refcount/holder.h>
 
 #define FUTEX_BUCKETS	64
 
+struct arc_graph_see;
+struct arc_graph_source;
 struct shm_ns;
 
 struct futex_bucket {
@@ -63,6 +66,15 @@ void pid_unuse(struct pid *pid);
 void pid_exchange(struct task_struct *a, struct task_struct *b);	/* they swap numbers */
 void pid_check(struct proc_state *p, struct check_report *report);
 
+/* Who holds a task besides fields, by name. */
+#define TASK_HELD_BY_PID	"pid table"
+#define TASK_HELD_BY_CPU	"CPU"
+#define TASK_HELD_AS_INIT	"init of the machine"
+#define TASK_HELD_DOOMED	"tasks to be ended"
+
+/* The references on its parts are the task's fields' from here on. */
+void task_hand_parts(struct task_struct *task);
+
 /* task.c: task_link() keeps the task's first reference, "may be on a CPU", and adds "by pid". */
 KARC_MUST_CHECK int task_types_register(struct proc_state *p);
 KARC_MUST_CHECK KARC_GIVES struct task_struct *task_alloc(const char *comm,
@@ -76,12 +88,16 @@ void task_unlink_locked(struct proc_state *p, struct task_struct *task);
 /* End @task, which the caller took to TASK_IN_DEATH, on the running fiber. May sleep. */
 void task_end_here(KARC_TAKES struct task_struct *task);
 
+extern const struct holder_tasks proc_holder_tasks;
+
 /* shm.c */
 KARC_MUST_CHECK int shm_init(struct proc_state *p);
 void shm_exit(struct proc_state *p);
 void shm_check(struct proc_state *p, struct check_report *report);
+void shm_visit(struct proc_state *p, struct arc_graph_see *see);	/* what the table holds */
 
 /* files.c */
+struct arc *files_arc(struct files_struct *files);
 KARC_MUST_CHECK int files_types_register(struct proc_state *p);
 
 /* fs.c */
@@ -129,6 +145,9 @@ int exec_scripts(const struct exec_image *image, u64 *args_bytes, u64 *tables_by
 
 /* futex.c */
 void futex_init(struct proc_state *p);
+
+/* graph.c */
+extern const struct arc_graph_source proc_graph_source;
 
 /* limits.c */
 void rlim_defaults(struct task_rlimit *rlim);

@@ -38,6 +38,7 @@
 #include <karc/base/math.h>
 #include <karc/hw/inject.h>
 #include <karc/proc/pid.h>
+#include <stdio.h>
 #include "internal.h"
 
 /* Out of the table, if it is there still; pid_lock held. */
@@ -66,12 +67,17 @@ static void pid_free(void *obj)
 	kmem_cache_free(proc_state()->pid_cache, obj);
 }
 
+static void pid_describe(const void *obj, char *buf, size_t bytes)
+{
+	snprintf(buf, bytes, "%d", ((const struct pid *)obj)->nr);
+}
+
 static const struct arc_type pid_type = {
 	.name = "pid",
 	.size = sizeof(struct pid),
 	.offset = offsetof(struct pid, arc),
 	.flags = ARC_FINDABLE,
-	.ops = { .drop = pid_drop, .free = pid_free },
+	.ops = { .drop = pid_drop, .free = pid_free, .describe = pid_describe },
 };
 
 int pid_types_register(struct proc_state *p)
@@ -144,20 +150,30 @@ struct pid *KARC_BODY(alloc_pid_site)(pid_t want, const struct site *site)
 	return ERR_PTR(err);
 }
 
-struct pid *KARC_BODY(get_pid)(struct pid *pid)
+struct pid *KARC_BODY(get_pid_site)(struct pid *pid, const struct site *site)
 {
 	if (pid)
-		arc_get(&pid->arc);
+		arc_get_site(&pid->arc, site);
 	return pid;
 }
 
-void KARC_BODY(put_pid)(struct pid *pid)
+struct pid *(KARC_BODY(get_pid))(struct pid *pid)
 {
-	if (pid)
-		arc_put(&pid->arc);
+	return get_pid_site(pid, SITE());
 }
 
-struct pid *KARC_BODY(find_get_pid)(pid_t nr)
+void KARC_BODY(put_pid_site)(struct pid *pid, const struct site *site)
+{
+	if (pid)
+		arc_put_site(&pid->arc, site);
+}
+
+void (put_pid)(struct pid *pid)
+{
+	put_pid_site(pid, SITE());
+}
+
+struct pid *KARC_BODY(find_get_pid_site)(pid_t nr, const struct site *site)
 {
 	struct proc_state *p = proc_state();
 	struct pid *pid = NULL;
@@ -167,10 +183,15 @@ struct pid *KARC_BODY(find_get_pid)(pid_t nr)
 		return NULL;
 	spin_lock_irqsave(&p->pid_lock, flags);
 	pid = xa_load(&p->pids, (unsigned long)nr);
-	if (pid && !arc_tryget(&pid->arc))
+	if (pid && !arc_tryget_site(&pid->arc, site))
 		pid = NULL;
 	spin_unlock_irqrestore(&p->pid_lock, flags);
 	return pid;
+}
+
+struct pid *(KARC_BODY(find_get_pid))(pid_t nr)
+{
+	return find_get_pid_site(nr, SITE());
 }
 
 void pid_attach(struct pid *pid, struct task_struct *task)
@@ -229,6 +250,8 @@ void pid_exchange(struct task_struct *a, struct task_struct *b)
 	unsigned long flags;
 
 	spin_lock_irqsave(&p->pid_lock, flags);
+	arc_hand_field_to_field(&a->thread_pid->arc, &a->arc, &b->arc, "thread_pid");
+	arc_hand_field_to_field(&b->thread_pid->arc, &b->arc, &a->arc, "thread_pid");
 	swap(a->thread_pid, b->thread_pid);
 	a->thread_pid->task = a;
 	b->thread_pid->task = b;
@@ -256,7 +279,7 @@ void pid_check(struct proc_state *p, struct check_report *report)
 		check_fail(report, "I3: %lu pids in the table, %lu counted", nr, p->nr_pids);
 }
 
-struct task_struct *KARC_BODY(find_get_task_by_vpid)(pid_t nr)
+struct task_struct *KARC_BODY(find_get_task_site)(pid_t nr, const struct site *site)
 {
 	struct proc_state *p = proc_state();
 	struct task_struct *task = NULL;
@@ -267,8 +290,13 @@ struct task_struct *KARC_BODY(find_get_task_by_vpid)(pid_t nr)
 		return NULL;
 	spin_lock_irqsave(&p->pid_lock, flags);
 	pid = xa_load(&p->pids, (unsigned long)nr);
-	if (pid && pid->task && arc_tryget(&pid->task->arc))
+	if (pid && pid->task && arc_tryget_site(&pid->task->arc, site))
 		task = pid->task;
 	spin_unlock_irqrestore(&p->pid_lock, flags);
 	return task;
+}
+
+struct task_struct *(KARC_BODY(find_get_task_by_vpid))(pid_t nr)
+{
+	return find_get_task_site(nr, SITE());
 }

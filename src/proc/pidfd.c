@@ -30,7 +30,15 @@ static int pidfd_mmap(struct file *file, struct vm_area_struct *vma)
 	return -ENODEV;
 }
 
+static struct arc *pidfd_private_arc(const struct file *file)
+{
+	struct pid *pid = file->private_data;
+
+	return pid ? &pid->arc : NULL;
+}
+
 static const struct file_operations pidfd_fops = {
+	.private_arc = pidfd_private_arc,
 	.mmap = pidfd_mmap,
 	.release = pidfd_release,
 };
@@ -46,8 +54,11 @@ struct file *KARC_BODY(pidfd_file_site)(struct pid *pid, unsigned int flags,
 	inode->i_fop = &pidfd_fops;
 	file = file_open_inode_site(inode, flags, site);
 	iput(inode);
-	if (!IS_ERR(file))
-		file->private_data = get_pid(pid);
+	if (IS_ERR(file))
+		return file;
+	file->private_data = get_pid(pid);
+	if (pid)
+		arc_hand_to_field(&pid->arc, &file->arc, "private_data");
 	return file;
 }
 

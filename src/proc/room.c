@@ -6,6 +6,7 @@
 #include <karc/base/log.h>
 #include <karc/mm/slab/kmalloc.h>
 #include <karc/proc/sched.h>
+#include <karc/refcount/graph.h>
 #include <stdio.h>
 #include "internal.h"
 
@@ -106,10 +107,13 @@ static int proc_init(struct machine *m)
 		err = shm_init(p);
 	if (!err)
 		err = idle_create(m, p);
+	if (!err)
+		err = arc_graph_source_register(&proc_graph_source);
 	if (err)
 		goto undo;
 	futex_init(p);
 	sched_init(m);
+	holder_set_tasks(m, &proc_holder_tasks);
 	return 0;
 undo:
 	idle_destroy(m, p);
@@ -124,6 +128,8 @@ static void proc_exit(struct machine *m)
 {
 	struct proc_state *p = machine_room(m, ROOM_PROC);
 
+	arc_graph_source_unregister(&proc_graph_source);
+	holder_set_tasks(m, NULL);
 	sched_drop_lazy_mms(m);
 	fiber_on_switch(m, NULL);
 	idle_destroy(m, p);

@@ -78,8 +78,12 @@ static struct mm_struct *switch_task_mm(struct task_struct *prev, struct task_st
 
 	if (!next->mm) {			/* to a borrower */
 		next->active_mm = loaded;
-		if (prev->mm && loaded)
+		if (prev->mm && loaded) {
 			mmgrab(loaded);
+			arc_hand_to_field(&loaded->arc, &next->arc, "active_mm");
+		} else if (loaded) {
+			arc_hand_field_to_field(&loaded->arc, &prev->arc, &next->arc, "active_mm");
+		}
 		prev->active_mm = NULL;
 		return NULL;
 	}
@@ -106,10 +110,12 @@ static void finish_task_switch(struct task_struct *prev, struct mm_struct *drop)
 	if (drop) {
 		trace_step("finish_task_switch", "this CPU no longer borrows mm %llu",
 			   (unsigned long long)drop->id);
+		arc_hand_from_field(&drop->arc, &prev->arc, "active_mm");
 		mmdrop(drop);
 	}
 	if (READ_ONCE(prev->state) == TASK_DEAD && !prev->fiber) {
 		trace_step("finish_task_switch", "put_task_struct(%d)", prev->pid);
+		arc_hand_from_root(&prev->arc, TASK_HELD_BY_CPU);
 		put_task_struct(prev);
 	}
 }
@@ -207,6 +213,11 @@ void KARC_BODY(exec_mmap)(struct task_struct *task, struct mm_struct *mm)
 	switch_mm(task->active_mm, mm);
 	task->mm = mm;
 	task->active_mm = mm;
+	arc_user_hand_to_field(&mm->arc, &task->arc, "mm");
+	if (old)
+		arc_user_hand_from_field(&old->arc, &task->arc, "mm");
+	if (borrowed)
+		arc_hand_from_field(&borrowed->arc, &task->arc, "active_mm");
 	task_unlock(task);
 	mmput(old);
 	mmdrop(borrowed);
@@ -239,7 +250,11 @@ unsigned long sched_drop_lazy_mms(struct machine *m)
 
 	on_each_cpu(give_up_lazy_mm, &lazy, 1);
 	for_each_cpu_of(m, cpu) {
-		nr += lazy.mm[cpu] != NULL;
+		if (!lazy.mm[cpu])
+			continue;
+		nr++;
+		arc_hand_from_field(&lazy.mm[cpu]->arc, &idle_of(machine_cpu(m, cpu))->arc,
+				    "active_mm");
 		mmdrop(lazy.mm[cpu]);
 	}
 	return nr;

@@ -53,6 +53,7 @@
 #include <karc/proc/files.h>
 #include <karc/proc/shm.h>
 #include <karc/proc/task.h>
+#include <karc/refcount/graph.h>
 #include "internal.h"
 
 #define SHM_IDS		32768		/* numbers of a slot differ by this */
@@ -94,6 +95,13 @@ static void segment_free(void *obj)
 	kfree(obj);
 }
 
+static void segment_describe(const void *obj, char *buf, size_t bytes)
+{
+	const struct shm_segment *seg = obj;
+
+	snprintf(buf, bytes, "id %d, %zu bytes", seg->id, seg->size);
+}
+
 static const struct arc_field segment_fields[] = {
 	ARC_OWNED(shm_segment, inode, inode),
 	ARC_FIELDS_END
@@ -104,9 +112,11 @@ static const struct arc_type segment_type = {
 	.size = sizeof(struct shm_segment),
 	.offset = offsetof(struct shm_segment, arc),
 	.flags = ARC_SLEEPS,
-	.ops = { .free = segment_free },
+	.ops = { .free = segment_free, .describe = segment_describe },
 	.fields = segment_fields,
 };
+
+#define SEGMENT_HELD_BY_TABLE	"shm namespace"
 
 static struct shm_segment *segment_get(struct shm_segment *seg)
 {
@@ -192,6 +202,16 @@ void shm_check(struct proc_state *p, struct check_report *report)
 			   ns->nr_segments, ns->tot_pages);
 }
 
+void shm_visit(struct proc_state *p, struct arc_graph_see *see)
+{
+	const struct shm_ns *ns = p->shm;
+	unsigned int i;
+
+	for (i = 0; i < ns->nr_slots; i++)
+		if (ns->slots[i])
+			arc_graph_see_root(see, &ns->slots[i]->arc, "table of segments");
+}
+
 unsigned long shm_nr_segments(void)
 {
 	return READ_ONCE(shm_ns()->nr_segments);
@@ -252,6 +272,7 @@ static void insert_locked(struct shm_ns *ns, int slot, struct shm_segment *seg)
 	/* Maps text shows the number in the place of the inode's. */
 	seg->inode->i_ino = (unsigned long)seg->id;
 	ns->slots[slot] = seg;
+	arc_hand_to_root(&seg->arc, SEGMENT_HELD_BY_TABLE);
 	ns->nr_segments++;
 	ns->tot_pages += segment_pages(seg);
 }
@@ -264,6 +285,7 @@ static struct shm_segment *reap_locked(struct shm_ns *ns, struct shm_segment *se
 	if (!(seg->mode & MODE_DEST) || seg->nattch || ns->slots[slot] != seg)
 		return NULL;
 	ns->slots[slot] = NULL;
+	arc_hand_from_root(&seg->arc, SEGMENT_HELD_BY_TABLE);
 	ns->tot_pages -= segment_pages(seg);
 	if (!--ns->nr_segments) {	/* who uses none has no memory for them */
 		kfree(ns->slots);
@@ -485,7 +507,15 @@ static int segment_file_release(struct inode *inode, struct file *file)
 	return 0;
 }
 
+static struct arc *segment_private_arc(const struct file *file)
+{
+	struct shm_segment *seg = file->private_data;
+
+	return &seg->arc;
+}
+
 static const struct file_operations segment_fops = {
+	.private_arc = segment_private_arc,
 	.mmap = segment_mmap,
 	.mmap_lazy = true,
 	.release = segment_file_release,
@@ -500,6 +530,7 @@ static struct file *segment_file(struct shm_segment *seg, unsigned int flags)
 		return file;
 	file->f_op = &segment_fops;
 	file->private_data = segment_get(seg);
+	arc_hand_to_field(&seg->arc, &file->arc, "private_data");
 	return file;
 }
 

@@ -43,6 +43,7 @@
 #include <karc/proc/exit.h>
 #include <karc/proc/signal.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include "internal.h"
 
@@ -70,6 +71,13 @@ static void signal_free(void *obj)
 	kmem_cache_free(proc_state()->signal_cache, obj);
 }
 
+static void signal_describe(const void *obj, char *buf, size_t bytes)
+{
+	unsigned int nr = ((const struct signal_struct *)obj)->nr_threads;
+
+	snprintf(buf, bytes, "%u thread%s", nr, nr == 1 ? "" : "s");
+}
+
 static void sighand_free(void *obj)
 {
 	kmem_cache_free(proc_state()->sighand_cache, obj);
@@ -85,7 +93,7 @@ static const struct arc_type signal_type = {
 	.name = "signal_struct",
 	.size = sizeof(struct signal_struct),
 	.offset = offsetof(struct signal_struct, arc),
-	.ops = { .drop = signal_drop, .free = signal_free },
+	.ops = { .drop = signal_drop, .free = signal_free, .describe = signal_describe },
 	.fields = signal_fields,
 };
 
@@ -213,6 +221,7 @@ static void kill_thread_locked(struct task_struct *task)
 		return;
 	}
 	get_task_struct(task);
+	arc_hand_to_root(&task->arc, TASK_HELD_DOOMED);
 	spin_lock(&p->doomed_lock);
 	list_add_tail(&task->doomed_node, &p->doomed);
 	spin_unlock(&p->doomed_lock);

@@ -54,6 +54,7 @@
 #include <karc/proc/signal.h>
 #include <karc/proc/task.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include "internal.h"
 
@@ -69,12 +70,38 @@ static void task_drop(void *obj)
 	WARN_ON(!list_empty(&task->thread_node));
 }
 
+/* Lazily borrowed; gone long before the drop. While it has an mm, active_mm holds nothing. */
+static void active_mm_visit(void *obj, void (*see)(void *arg, struct arc *child), void *arg)
+{
+	struct task_struct *task = obj;
+
+	if (!task->mm && task->active_mm)
+		see(arg, &task->active_mm->arc);
+}
+
+static struct arc *nothing_to_take(void *obj)
+{
+	(void)obj;
+	return NULL;
+}
+
 static void task_free(void *obj)
 {
 	kmem_cache_free(proc_state()->task_cache, obj);
 }
 
+static void task_describe(const void *obj, char *buf, size_t bytes)
+{
+	const struct task_struct *task = obj;
+
+	snprintf(buf, bytes, "%s, pid %d%s", task->comm, task->pid,
+		 task->exit_state ? ", dead" : "");
+}
+
 static const struct arc_field task_fields[] = {
+	ARC_USER(task_struct, mm, mm_struct),
+	{ .kind = ARC_FIELD_VISITOR, .name = "active_mm", .count = 1,
+	  .ops = { .take = nothing_to_take, .visit = active_mm_visit } },
 	/* files_struct is private to files.c, its arc comes first */
 	{ .kind = ARC_FIELD_OWNED, .name = "files", .offset = offsetof(struct task_struct, files) },
 	ARC_OWNED(task_struct, fs, fs_struct),
@@ -90,8 +117,21 @@ static const struct arc_type task_type = {
 	.size = sizeof(struct task_struct),
 	.offset = offsetof(struct task_struct, arc),
 	.flags = ARC_FINDABLE,
-	.ops = { .drop = task_drop, .free = task_free },
+	.ops = { .drop = task_drop, .free = task_free, .describe = task_describe },
 	.fields = task_fields,
+};
+
+/* Another task's name may change at any moment; its number does not. */
+static void describe_holder(const void *task, bool self, char *name, size_t size, u64 *id)
+{
+	const struct task_struct *holder = task;
+
+	snprintf(name, size, "%s", self ? holder->comm : "");
+	*id = (u64)holder->pid;
+}
+
+const struct holder_tasks proc_holder_tasks = {
+	.ops = { .describe = describe_holder },
 };
 
 int task_types_register(struct proc_state *p)
@@ -116,16 +156,21 @@ bool thread_group_empty(const struct task_struct *task)
 	return READ_ONCE(task->signal->nr_threads) <= 1;
 }
 
-struct mm_struct *KARC_BODY(get_task_mm)(struct task_struct *task)
+struct mm_struct *KARC_BODY(get_task_mm_site)(struct task_struct *task, const struct site *site)
 {
 	struct mm_struct *mm;
 
 	task_lock(task);
 	mm = task->mm;
 	if (mm)
-		mmget(mm);
+		mmget_site(mm, site);
 	task_unlock(task);
 	return mm;
+}
+
+struct mm_struct *(KARC_BODY(get_task_mm))(struct task_struct *task)
+{
+	return get_task_mm_site(task, SITE());
 }
 
 struct task_struct *KARC_BODY(task_alloc)(const char *comm, const struct site *site)
@@ -170,6 +215,7 @@ static void link_locked(struct proc_state *p, struct task_struct *task,
 	if (clone_flags & (CLONE_PARENT | CLONE_THREAD))
 		parent = creator->real_parent;
 	task->real_parent = get_task_struct(parent);
+	arc_hand_to_field(&parent->arc, &task->arc, "real_parent");
 	task->pid = pid_nr(task->thread_pid);
 	if (clone_flags & CLONE_THREAD) {
 		task->group_leader = creator->group_leader;
@@ -207,8 +253,29 @@ int KARC_BODY(task_link)(struct task_struct *task, struct task_struct *creator, 
 	if (err) {
 		put_task_struct(task);
 		put_task_struct(task);
+		return err;
 	}
-	return err;
+	arc_hand_to_root(&task->arc, TASK_HELD_BY_PID);
+	arc_hand_to_root(&task->arc, TASK_HELD_BY_CPU);
+	return 0;
+}
+
+void task_hand_parts(struct task_struct *task)
+{
+	const struct arc *to = &task->arc;
+
+	if (task->files)
+		arc_hand_to_field(files_arc(task->files), to, "files");
+	if (task->fs)
+		arc_hand_to_field(&task->fs->arc, to, "fs");
+	if (task->signal)
+		arc_hand_to_field(&task->signal->arc, to, "signal");
+	if (task->sighand)
+		arc_hand_to_field(&task->sighand->arc, to, "sighand");
+	if (task->thread_pid)
+		arc_hand_to_field(&task->thread_pid->arc, to, "thread_pid");
+	if (task->mm)
+		arc_user_hand_to_field(&task->mm->arc, to, "mm");
 }
 
 void task_unlink_locked(struct proc_state *p, struct task_struct *task)
@@ -235,16 +302,27 @@ void task_unlink_locked(struct proc_state *p, struct task_struct *task)
 	group_leave(sig, PIDTYPE_SID);
 }
 
-struct task_struct *KARC_BODY(get_task_struct)(struct task_struct *task)
+struct task_struct *KARC_BODY(get_task_struct_site)(struct task_struct *task,
+						     const struct site *site)
 {
-	arc_get(&task->arc);
+	arc_get_site(&task->arc, site);
 	return task;
 }
 
-void KARC_BODY(put_task_struct)(struct task_struct *task)
+struct task_struct *(KARC_BODY(get_task_struct))(struct task_struct *task)
+{
+	return get_task_struct_site(task, SITE());
+}
+
+void KARC_BODY(put_task_struct_site)(struct task_struct *task, const struct site *site)
 {
 	if (task)
-		arc_put(&task->arc);
+		arc_put_site(&task->arc, site);
+}
+
+void (put_task_struct)(struct task_struct *task)
+{
+	put_task_struct_site(task, SITE());
 }
 
 struct task_struct *get_current(void)
@@ -299,11 +377,13 @@ struct task_struct *KARC_BODY(task_create_init_site)(const char *comm, const str
 	err = init_parts(task, site);
 	if (err)
 		goto put;
-	get_task_struct(task);		/* the caller's */
+	task_hand_parts(task);
+	get_task_struct_site(task, site);	/* the caller's */
 	err = task_link(task, p->idle[0], 0);
 	BUG_ON(err);			/* nobody kills idle */
 	spin_lock(&p->tasklist_lock);
 	p->init = get_task_struct(task);
+	arc_hand_to_root(&task->arc, TASK_HELD_AS_INIT);
 	spin_unlock(&p->tasklist_lock);
 	return task;
 put:
@@ -385,9 +465,12 @@ void task_end_here(struct task_struct *task)
 	sched_enter_task(task);
 	WRITE_ONCE(task->flags, task->flags | PF_DOOMED);
 	exit_parts(task, task_wait_status(task));
+	holder_settle();
 	smp_store_release(&task->state, TASK_DEAD);
 	sched_leave_task(task);
+	arc_hand_from_root(&task->arc, TASK_HELD_BY_CPU);
 	put_task_struct(task);		/* "may be on a CPU" */
+	arc_hand_from_root(&task->arc, TASK_HELD_DOOMED);
 	put_task_struct(task);		/* the list's */
 	if (self)
 		sched_enter_task(self);
@@ -424,8 +507,11 @@ static bool end_call(struct task_struct *task)
 	smp_store_mb(task->in_call, TASK_IN_USER);	/* pairs with kill_thread_locked() */
 	if (!fatal_signal_pending(task))
 		return true;
-	if (try_cmpxchg(&task->in_call, &where, TASK_IN_DEATH))
-		task_end_here(get_task_struct(task));
+	if (try_cmpxchg(&task->in_call, &where, TASK_IN_DEATH)) {
+		get_task_struct(task);
+		arc_hand_to_root(&task->arc, TASK_HELD_DOOMED);
+		task_end_here(task);
+	}
 	return false;
 }
 

@@ -20,15 +20,16 @@
 void arc_dtor_push(struct arc_dtor **head, struct arc_dtor *dtor,
 		   void (*fn)(void *obj, void *arg), void *arg)
 {
-	struct arc_dtor *old = READ_ONCE(*head);
+	struct arc_dtor *old;
 
+	KARC_STEP_READ(head);
+	old = READ_ONCE(*head);
 	dtor->ops.fn = fn;
 	dtor->arg = arg;
 	do {
 		dtor->next = old;
 		/* Pairs with the acquire in arc_dtor_pop(). */
-	} while (!__atomic_compare_exchange_n(head, &old, dtor, false, __ATOMIC_RELEASE,
-					      __ATOMIC_RELAXED));
+	} while (!try_cmpxchg_release(head, &old, dtor));
 }
 
 struct arc_dtor *arc_dtor_pop(struct arc_dtor **head)
@@ -36,7 +37,7 @@ struct arc_dtor *arc_dtor_pop(struct arc_dtor **head)
 	struct arc_dtor *dtor = smp_load_acquire(head);
 
 	if (dtor)
-		WRITE_ONCE(*head, dtor->next);
+		WRITE_ONCE(*KARC_STEPPED(head, KARC_WRITES), dtor->next);
 	return dtor;
 }
 
@@ -52,8 +53,25 @@ unsigned int arc_dtor_run(struct arc_dtor **head, void *obj)
 	return nr;
 }
 
+/* On the list twice it would run for ever. All of the list is looked at on tracked machines. */
+static bool is_pushed(const struct arc *arc, const struct arc_dtor *dtor)
+{
+	bool thorough = refcount_hot()->watch & WATCH_TRACK;
+	const struct arc_dtor *d = smp_load_acquire(&arc->dtors);
+
+	while (d && d != dtor && thorough)
+		d = d->next;
+	return d && d == dtor;
+}
+
 void arc_on_drop(struct arc *arc, struct arc_dtor *dtor, void (*fn)(void *obj, void *arg),
 		 void *arg)
 {
+	if (unlikely(is_pushed(arc, dtor))) {
+		arc_fault_raise(ARC_FAULT_DTOR_TWICE, arc, NULL);
+		return;
+	}
+	if (arc_flags(arc) & ARC_PLAIN)
+		__atomic_fetch_and(&arc->flags, (u8)~ARC_PLAIN, __ATOMIC_RELAXED);
 	arc_dtor_push(&arc->dtors, dtor, fn, arg);
 }

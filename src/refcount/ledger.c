@@ -3,18 +3,22 @@
  * ledger.c - what is alive, by kind and by (kind, site)
  *
  * What it is      Every counted object enters when it is made and leaves when its memory goes,
- *                 so that a leak has a name without anybody having asked for tracking. One hash
- *                 probe and four plain additions each way.
- * Objects         ledger ---- kinds: name, type, peak, one count for each shard
- *                    |  `---- lines: (kind, site), one cell for each shard; a cell knows its count
- *                    `------- shards: hash (key, site) -> cell
+ *                 so that a leak has a name without anybody having asked for tracking. One
+ *                 indexed load finds the cell, one plain addition is all.
+ * Objects         ledger ---- kinds: name, type, peak, the lines of the kind
+ *                    |  `---- lines: (kind, site), one cell for each shard
+ *                    `------- shards: near[] by address of the site -> cell, of types
+ *                                     hash (key, site) -> cell, of all
  *                 A key is an arc type, or the text of a small kind; equal texts share a line.
  *                 Kinds and lines live until the machine's end and are only appended.
  * Invariants      I1  The live objects of a (kind, site) are the sum of its cells; one cell may
  *                     be negative (made on one CPU, gone on another), a sum may not.
- *                 I2  A kind's count is the sum of its cells, in each shard.
+ *                 I2  A kind's count is the sum over its lines' cells.
  *                 I3  Each type in use was registered; arc_init() of another one is a BUG.
- * Locking         cells, counts, slots  only the shard's CPU writes; sums read them relaxed
+ *                 I4  With one shard: the rooms of a kind's cells (look - live) together are at
+ *                     most its peak less its sum, so that no peak passes unseen; a cell that
+ *                     leaves its room looks, and all get an even part of what is left.
+ * Locking         cells, near, slots  only the shard's CPU writes; sums read cells relaxed
  *                 kinds, lines, a new slot  ledger->lock (LR_LEDGER), interrupts off; readers of
  *                 the lists need no lock: elements are published with release and never go
  * Life            A slot appears with the first object of its (key, site) on its shard.
@@ -45,12 +49,14 @@ struct ledger_kind {
 	const char *name;
 	const struct arc_type *type;
 	struct ledger *ledger;
+	struct ledger_line *lines;		/* only grows; newest first */
+	long nr_lines;
 	long peak;
-	struct ledger_count counts[];
 };
 
 struct ledger_line {
 	struct ledger_line *next;
+	struct ledger_line *next_of_kind;
 	struct ledger_kind *kind;
 	const struct site *site;
 	struct ledger_cell cells[];
@@ -76,31 +82,50 @@ static inline struct ledger_slot *ledger_probe(const struct ledger_shard *s,
 	return &s->slots[i];
 }
 
-static long kind_sum(const struct ledger_kind *kind)
+static long line_sum(const struct ledger *l, const struct ledger_line *line)
 {
 	long sum = 0;
 	unsigned int i;
 
-	for (i = 0; i < kind->ledger->nr_shards; i++)
-		sum += READ_ONCE(kind->counts[i].live);
+	for (i = 0; i < l->nr_shards; i++)
+		sum += READ_ONCE(line->cells[i].live);
 	return sum;
 }
 
-/* A shard's share moved far enough for the sum to matter. */
-static noinline void ledger_look(struct ledger_count *count)
+static long kind_sum(const struct ledger_kind *kind)
 {
-	struct ledger_kind *kind = count->kind;
-	long sum = kind_sum(kind), peak = READ_ONCE(kind->peak);
+	const struct ledger_line *line;
+	long sum = 0;
+
+	for (line = smp_load_acquire(&kind->lines); line; line = line->next_of_kind)
+		sum += line_sum(kind->ledger, line);
+	return sum;
+}
+
+/* One shard: the sum may grow by @room before it is a new peak; each cell gets its share. */
+static void share_room(struct ledger_kind *kind, long room)
+{
+	struct ledger_line *line;
+
+	for (line = kind->lines; line; line = line->next_of_kind)
+		line->cells[0].look = line->cells[0].live + room / kind->nr_lines;
+}
+
+/* A shard's share moved far enough for the sum to matter. I4. */
+noinline void ledger_look(struct ledger_cell *cell)
+{
+	struct ledger_kind *kind = cell->line->kind;
+	long sum = kind_sum(kind), peak = READ_ONCE(kind->peak), slack;
 
 	while (sum > peak && !try_cmpxchg_relaxed(&kind->peak, &peak, sum))
 		;
-	count->look = count->live;
-	if (kind->ledger->nr_shards > 1) {
-		long slack = clamp(sum / LOOK_SHARE, 0L, LOOK_BATCH);
-
-		count->look += slack;
-		count->low = count->live - 1 - slack;
+	if (kind->ledger->nr_shards == 1) {
+		share_room(kind, max(peak - sum, 0L));
+		return;
 	}
+	slack = clamp(sum / LOOK_SHARE, 0L, LOOK_BATCH) / READ_ONCE(kind->nr_lines);
+	cell->look = cell->live + slack;
+	cell->low = cell->live - 1 - slack;
 }
 
 static void *ledger_memory(size_t bytes)
@@ -136,19 +161,13 @@ static struct ledger_kind *find_small(struct ledger *l, const char *name)
 static struct ledger_kind *new_kind(struct ledger *l, const struct arc_type *type,
 				    const char *name)
 {
-	struct ledger_kind *kind = hostmem_zalloc(NULL, sizeof(*kind) +
-						  l->nr_shards * sizeof(kind->counts[0]));
-	unsigned int i;
+	struct ledger_kind *kind = hostmem_zalloc(NULL, sizeof(*kind));
 
 	if (!kind)
 		return NULL;
 	kind->name = name;
 	kind->type = type;
 	kind->ledger = l;
-	for (i = 0; i < l->nr_shards; i++) {
-		kind->counts[i].kind = kind;
-		kind->counts[i].low = l->nr_shards == 1 ? LONG_MIN : -1;
-	}
 	smp_store_release(l->last_kind, kind);
 	l->last_kind = &kind->next;
 	return kind;
@@ -167,8 +186,13 @@ static struct ledger_line *get_line(struct ledger *l, struct ledger_kind *kind,
 	line = ledger_memory(sizeof(*line) + l->nr_shards * sizeof(line->cells[0]));
 	line->kind = kind;
 	line->site = site;
-	for (i = 0; i < l->nr_shards; i++)
-		line->cells[i].count = &kind->counts[i];
+	for (i = 0; i < l->nr_shards; i++) {
+		line->cells[i].line = line;
+		line->cells[i].low = l->nr_shards == 1 ? LONG_MIN : -1;
+	}
+	line->next_of_kind = kind->lines;
+	WRITE_ONCE(kind->nr_lines, kind->nr_lines + 1);
+	smp_store_release(&kind->lines, line);
 	smp_store_release(l->last_line, line);
 	l->last_line = &line->next;
 	return line;
@@ -228,49 +252,57 @@ static noinline struct ledger_cell *ledger_open(struct ledger *l, struct ledger_
 
 static inline void cell_add(struct ledger_cell *cell, long nr, s64 bytes)
 {
-	struct ledger_count *count = cell->count;
-	long live = count->live + nr;
+	long live = cell->live + nr;
 
-	WRITE_ONCE(cell->live, cell->live + nr);
 	WRITE_ONCE(cell->bytes, cell->bytes + bytes);
-	WRITE_ONCE(count->live, live);
-	if (unlikely(live > count->look || live < count->low))
-		ledger_look(count);
+	WRITE_ONCE(cell->live, live);
+	if (unlikely(live > cell->look || live < cell->low))
+		ledger_look(cell);
 }
 
-/* Out of line, so that the usual way saves no registers. */
-static noinline void count_first(struct ledger *l, struct ledger_shard *s, const void *key,
-				 const struct arc_type *type, const struct site *site, long nr,
-				 s64 bytes)
+static inline struct ledger_cell *ledger_find(struct ledger *l, struct ledger_shard *s,
+					      const void *key, const struct arc_type *type,
+					      const struct site *site)
 {
-	cell_add(ledger_open(l, s, key, type, site), nr, bytes);
+	struct ledger_cell *cell = ledger_probe(s, key, site)->cell;
+
+	return likely(cell) ? cell : ledger_open(l, s, key, type, site);
 }
 
 void ledger_count_in(struct ledger *l, struct ledger_shard *s, const void *key,
 		     const struct arc_type *type, const struct site *site, long nr, s64 bytes)
 {
-	struct ledger_cell *cell = ledger_probe(s, key, site)->cell;
-
-	if (likely(cell))
-		cell_add(cell, nr, bytes);
-	else
-		count_first(l, s, key, type, site, nr, bytes);
+	cell_add(ledger_find(l, s, key, type, site), nr, bytes);
 }
 
-void ledger_arc_in(struct arc *arc)
+struct ledger_cell *ledger_arc_in(struct arc *arc)
 {
 	struct refcount_hot *hot = refcount_hot();
-	const struct arc_type *type = arc->type;
+	struct ledger_cell *cell;
 
-	ledger_count_in(hot->ledger, hot->shard, type, type, arc->site, 1, (s64)type->size);
+	cell = ledger_find(hot->ledger, hot->shard, arc->type, arc->type, arc->site);
+	ledger_cell_in(cell);
+	return cell;
+}
+
+struct ledger_cell *ledger_arc_cell(const struct arc *arc)
+{
+	struct refcount_hot *hot = refcount_hot();
+	struct ledger_near *near = ledger_near(hot->near, arc->site);
+
+	if (likely(near->site == arc->site && near->type == arc->type))
+		return near->cell;
+	return ledger_find(hot->ledger, hot->shard, arc->type, arc->type, arc->site);
 }
 
 void ledger_arc_out(struct arc *arc)
 {
-	struct refcount_hot *hot = refcount_hot();
-	const struct arc_type *type = arc->type;
+	ledger_cell_out(ledger_arc_cell(arc));
+}
 
-	ledger_count_in(hot->ledger, hot->shard, type, type, arc->site, -1, -(s64)type->size);
+void ledger_cell_add(struct ledger_cell *cell, long nr)
+{
+	cell_add(cell, nr, 0);
 }
 
 void ledger_add(const char *kind, const struct site *site, u64 bytes)
@@ -311,11 +343,11 @@ static struct ledger_row line_row(const struct ledger *l, const struct ledger_li
 	s64 bytes = 0;
 	unsigned int i;
 
-	*live = 0;
-	for (i = 0; i < l->nr_shards; i++) {
-		*live += READ_ONCE(line->cells[i].live);
+	*live = line_sum(l, line);
+	for (i = 0; i < l->nr_shards; i++)
 		bytes += READ_ONCE(line->cells[i].bytes);
-	}
+	if (line->kind->type)
+		bytes = *live * (s64)line->kind->type->size;
 	return (struct ledger_row){
 		.kind = line->kind->name,
 		.type = line->kind->type,

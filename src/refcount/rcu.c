@@ -71,6 +71,7 @@ static bool wait_is_over(struct machine *m, struct rcu_wait *wait)
 {
 	u64 left;
 
+	KARC_STEP_EVENT(m, KARC_WRITES);	/* waits for readers: see rcu_read_lock() */
 	for (left = wait->cpus; left; left &= left - 1)
 		if (cpu_is_quiet(m, (unsigned int)__builtin_ctzll(left), wait))
 			wait->cpus &= ~(left & -left);
@@ -84,6 +85,7 @@ static void wait_begin(struct machine *m, struct rcu_wait *wait, bool self_is_qu
 {
 	unsigned int i, nr = machine_nr_cpus(m);
 
+	KARC_STEP_EVENT(m, KARC_WRITES);
 	smp_mb();	/* what was unlinked is unlinked for readers that begin now */
 	for (i = 0; i < nr; i++)
 		wait->nr_switches[i] = cpu_quiescent_count(machine_cpu(m, i));
@@ -199,10 +201,26 @@ static void rcu_timer(struct hw_timer *timer)
 	raise_softirq(RCU_SOFTIRQ);
 }
 
+/*
+ * From rcu_barrier() on the CPU that *@info names, which is no reader: while it waits for this call
+ * it is not preemptible and would never be seen quiet. Interrupts are off.
+ */
 static void rcu_kick(void *info)
 {
-	(void)info;
+	unsigned int *waiter = info;
+
+	refcount_hot()->rcu->gp.cpus &= ~(1ULL << *waiter);
 	raise_softirq(RCU_SOFTIRQ);
+}
+
+static void rcu_kick_cpu(unsigned int cpu)
+{
+	unsigned int self;
+
+	preempt_disable();
+	self = smp_processor_id();
+	smp_call_function_single((int)cpu, rcu_kick, &self, 1);
+	preempt_enable();
 }
 
 void rcu_barrier(void)
@@ -218,7 +236,7 @@ void rcu_barrier(void)
 		target[i] = READ_ONCE(rcu[i].nr_queued);
 	for (i = 0; i < nr; i++) {
 		for (round = 1; smp_load_acquire(&rcu[i].nr_done) < target[i]; round++) {
-			smp_call_function_single((int)i, rcu_kick, NULL, 1);
+			rcu_kick_cpu(i);
 			report_stall(&rcu[i].gp, round);
 			cpu_relax();
 		}

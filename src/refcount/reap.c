@@ -10,9 +10,11 @@
  *                    top   -> child -> parent -> grandparent     dying, innermost first
  *                    queue -> first -> last                      put in the body that runs now
  *                 CPU hot area: deferred -> newest ... oldest    torn down later
+ *                               put_rcu.next, .wait -> the same  after a grace period, in batches
  *                 An object is on one of these at a time, so one link is enough.
  * Invariants      I1  Order is Rust's: destructor callbacks (latest first), drop body, fields in
  *                     declared order, each whole subtree before the next, then the memory.
+ *                     A type that does not care (ARC_UNORDERED) goes through plain.c.
  *                 I2  A put inside a callback, body, visitor or free only queues. The queue goes
  *                     on top of the stack right after it, in the order of the puts: before the
  *                     fields, where Rust would have run it a little earlier, in the body.
@@ -24,6 +26,7 @@
  * Locking         struct reap   its fiber, in one interrupt level: an interrupt handler on top of
  *                 a body has a struct reap of its own
  *                 deferred      lock-free push by its CPU, taken whole by exchange
+ *                 put_rcu       its CPU, interrupts off
  * Life            DYING, BODY_TO_COME -> callbacks, body -> DYING, fields -> DEAD -> memory
  * Worst case      Steps are linear in objects plus edges. An object that owns a list of n is one
  *                 stack entry. A type that sleeps (ARC_SLEEPS) waits for a task when its turn
@@ -32,17 +35,22 @@
  * Unlike Linux    Linux recurses, or hands over to a workqueue, at each place by hand.
  */
 #include <karc/base/bug.h>
+#include <karc/base/rbtree.h>
+#include <karc/hw/context.h>
 #include <karc/hw/fiber.h>
 #include <karc/refcount/reap.h>
+#include <karc/refcount/users.h>
 
 #include "internal.h"
 
-#define BODY_TO_COME	0xffff		/* arc->field before the drop body has run */
+#define BODY_TO_COME	0x7fff		/* arc->field before the drop body has run */
+#define BODY_LEFT_OUT	0x7ffe		/* likewise, but it does not run: never constructed */
 #define DRAIN_ROUNDS	10000		/* yields to other CPUs' reapers before giving up */
 
 struct reap {
 	struct arc *top;
 	struct arc *queue, **queue_tail;
+	const struct site *site;	/* of the put that began it */
 	int level;			/* interrupt level that it belongs to */
 	struct reap *outer;		/* of the level below */
 };
@@ -72,55 +80,81 @@ static void wait_for_task(struct arc *arc)
 
 static void leak(const struct arc *arc)
 {
-	WARN_ONCE(1, "arc: %s from %s:%u was got or put again while dying; leaking it",
-		  arc->type->name, arc->site ? arc->site->file : "?",
-		  arc->site ? arc->site->line : 0);
+	arc_fault_tell(ARC_FAULT_RESURRECTION, arc, NULL,
+		       "arc: %s from %s:%u was got or put again while dying; leaking it",
+		       arc->type->name, arc->site ? arc->site->file : "?",
+		       arc->site ? arc->site->line : 0);
+}
+
+static void return_memory(struct arc *arc)
+{
+	arc_poison(arc);
+	if (!quarantine_keeps(arc) && arc->type->ops.free)
+		arc->type->ops.free(object_of(arc));
 }
 
 static void free_after_grace_period(struct rcu_head *rcu)
 {
-	struct arc *arc = container_of(rcu, struct arc, rcu);
-
-	arc->type->ops.free(object_of(arc));
+	return_memory(container_of(rcu, struct arc, rcu));
 }
 
 /* The object leaves the ledger; its memory is the drop body's, the type's, or RCU's. */
 static void leave(struct arc *arc)
 {
-	struct track *track = refcount_hot()->track;
+	struct refcount_hot *hot = refcount_hot();
 
-	if (unlikely(track))
-		track_del(track, arc);
+	if (unlikely(hot->watch & WATCH_TRACK))
+		track_del(hot->track, arc);
+	if (unlikely(arc->flags & ARC_TRACKED))
+		holder_gone(arc);
 	ledger_arc_out(arc);
 }
 
 static void free_memory(struct arc *arc)
 {
 	leave(arc);
-	if (arc->flags & ARC_RCU)
+	if (arc->flags & ARC_RCU) {
+		/* Readers go on to see that the strong count is zero. */
+		refcount_set(&arc->weak, ARC_POISON);
 		call_rcu(&arc->rcu, free_after_grace_period);
-	else if (arc->type->ops.free)
-		arc->type->ops.free(object_of(arc));
-}
-
-/* The fields are dropped: give the implicit weak reference back. */
-static void bury(struct arc *arc)
-{
-	if (unlikely(refcount_read(&arc->kref.refcount))) {
-		leak(arc);
 		return;
 	}
-	arc->state = ARC_DEAD;
+	return_memory(arc);
+}
+
+/* What the object owned is gone: give the implicit weak reference back. */
+void reap_moved(struct arc *arc)
+{
+	WRITE_ONCE(arc->state, ARC_DEAD);
 	/* Alone, by I2 of arc.c; pairs with the release in arc_weak_put(). */
-	if (__atomic_load_n(&arc->weak.refs.counter, __ATOMIC_ACQUIRE) == 1 ||
+	if (__atomic_load_n(KARC_REFS_READ(&arc->weak), __ATOMIC_ACQUIRE) == 1 ||
 	    refcount_dec_and_test(&arc->weak))
 		free_memory(arc);
 }
 
-void arc_weak_put(struct arc *arc)
+static void bury(struct arc *arc)
 {
-	if (arc && refcount_dec_and_test(&arc->weak))
+	if (unlikely(refcount_read(&arc->kref.refcount)))
+		leak(arc);
+	else
+		reap_moved(arc);
+}
+
+void arc_weak_put_site(struct arc *arc, const struct site *site)
+{
+	int old;
+
+	if (!arc)
+		return;
+	old = __atomic_fetch_sub(KARC_REFS(&arc->weak), 1, __ATOMIC_RELEASE);
+	/* Pairs with the releases of all other puts. */
+	if (old == 1)
+		__atomic_load_n(&arc->weak.refs.counter, __ATOMIC_ACQUIRE);
+	/* One too many while the object lives takes the one that all strong ones share. */
+	if (old == 1 && likely(READ_ONCE(arc->state) == ARC_DEAD))
 		free_memory(arc);
+	else if (unlikely(old <= 1))
+		arc_saturate(arc, &arc->weak, REFCOUNT_SUB_UAF, site);
 }
 
 static unsigned int array_length(const void *obj, const struct arc_field *f)
@@ -167,19 +201,49 @@ static struct arc *take_member(char *obj, const struct arc_field *f)
 	return (struct arc *)((char *)node - f->member + f->target);
 }
 
+static struct arc *take_node(char *obj, const struct arc_field *f)
+{
+	struct rb_root *root = (struct rb_root *)(obj + f->offset);
+	struct rb_node *node = rb_first(root);
+
+	if (!node)
+		return NULL;
+	rb_erase(node, root);
+	RB_CLEAR_NODE(node);
+	return (struct arc *)((char *)node - f->member + f->target);
+}
+
+/* The field is one of the users: if it was the last, the reference of all users is to be put. */
+static struct arc *take_user(struct arc *arc, char *obj, const struct arc_field *f,
+			     const struct site *site)
+{
+	struct arc *child = take_pointer(obj + f->offset, f);
+
+	if (!child)
+		return NULL;
+	if (unlikely(arc_flags(child) & ARC_TRACKED))
+		holder_field_drop(arc, f, child);
+	return users_were_last(child, site) ? child : NULL;
+}
+
 /* The next thing that field @f owns, taken out of it; NULL when there is none left. */
-static struct arc *take_owned(struct arc *arc, char *obj, const struct arc_field *f)
+static struct arc *take_owned(struct arc *arc, char *obj, const struct arc_field *f,
+			      const struct site *site)
 {
 	switch (f->kind) {
 	case ARC_FIELD_OWNED:
 		return take_pointer(obj + f->offset, f);
 	case ARC_FIELD_WEAK:
-		arc_weak_put(take_pointer(obj + f->offset, f));
+		arc_weak_put_site(take_pointer(obj + f->offset, f), site);
 		return NULL;
+	case ARC_FIELD_USER:
+		return take_user(arc, obj, f, site);
 	case ARC_FIELD_ARRAY:
 		return take_element(arc, obj, f);
 	case ARC_FIELD_LIST:
 		return take_member(obj, f);
+	case ARC_FIELD_TREE:
+		return take_node(obj, f);
 	case ARC_FIELD_VISITOR:
 		return f->ops.take(obj);
 	default:
@@ -188,7 +252,7 @@ static struct arc *take_owned(struct arc *arc, char *obj, const struct arc_field
 }
 
 /* The next thing that the object owns, in declared order. */
-static struct arc *next_owned(struct arc *arc)
+static struct arc *next_owned(struct arc *arc, const struct site *site)
 {
 	const struct arc_field *fields = arc->type->fields;
 	char *obj = object_of(arc);
@@ -197,27 +261,42 @@ static struct arc *next_owned(struct arc *arc)
 	if (!fields)
 		return NULL;
 	while (fields[arc->field].kind != ARC_FIELD_END) {
-		child = take_owned(arc, obj, &fields[arc->field]);
+		child = take_owned(arc, obj, &fields[arc->field], site);
 		if (child)
 			return child;
-		arc->field++;
+		WRITE_ONCE(arc->field, arc->field + 1);
 		arc->cursor = 0;
 	}
 	return NULL;
 }
 
-static void set_dying(struct arc *arc)
+/* @owner: whose field gave the last reference up, or NULL. */
+static void set_dying(struct arc *arc, u16 field, const struct site *site,
+		      const struct arc *owner)
 {
-	arc->state = ARC_DYING;
-	arc->field = BODY_TO_COME;
+	quarantine_note(arc, site, owner);
+	WRITE_ONCE(arc->state, ARC_DYING);
+	WRITE_ONCE(arc->field, field);
 	arc->cursor = 0;
 }
 
 static void reap_push(struct reap *r, struct arc *arc)
 {
-	set_dying(arc);
 	arc->link = r->top;
 	r->top = arc;
+}
+
+void reap_died(struct reap *r, struct arc *arc, const struct site *site)
+{
+	set_dying(arc, BODY_TO_COME, site, NULL);
+	reap_push(r, arc);
+}
+
+/* Nothing is to be done in order: the word shows that it is alone, and no callback came. */
+static bool reap_is_unordered(const struct arc *arc)
+{
+	return (arc->flags & (ARC_PLAIN | ARC_LEAF)) == ARC_PLAIN &&
+	       arc_word(arc) == ARC_WORD_ONE - 1;
 }
 
 /* One step of the object on top whose body has not run: a callback, or the body. */
@@ -231,18 +310,32 @@ static void reap_body(struct reap *r, struct arc *arc)
 		wait_for_task(arc);
 		return;
 	}
+	if (reap_is_unordered(arc)) {
+		r->top = arc->link;
+		plain_unordered(r, arc, r->site);
+		return;
+	}
 	dtor = arc_dtor_pop(&arc->dtors);
 	if (dtor) {
 		dtor->ops.fn(object_of(arc), dtor->arg);
 		return;
 	}
+	if (arc->field == BODY_LEFT_OUT) {
+		WRITE_ONCE(arc->field, 0);
+		return;
+	}
 	if (type->ops.drop && !type->ops.free && !type->fields) {
 		r->top = arc->link;		/* the body may return the memory */
+		if (unlikely(refcount_read(&arc->weak) != 1)) {
+			arc_fault_raise(ARC_FAULT_WEAK_LEFT, &arc->weak, r->site);
+			return;
+		}
 		leave(arc);
+		refcount_set(&arc->weak, ARC_POISON);
 		type->ops.drop(object_of(arc));
 		return;
 	}
-	arc->field = 0;
+	WRITE_ONCE(arc->field, 0);
 	if (type->ops.drop)
 		type->ops.drop(object_of(arc));
 	if (unlikely(refcount_read(&arc->kref.refcount))) {
@@ -262,16 +355,35 @@ static void reap_queue(struct reap *r)
 	r->queue_tail = &r->queue;
 }
 
+/* Take a child's reference, which field arc->field held, off its count. */
+static inline bool child_was_last(struct arc *arc, struct arc *child, const struct site *site)
+{
+	const struct arc_field *f = &arc->type->fields[arc->field];
+	u8 flags = arc_flags(child);
+
+	if (likely(!(flags & ARC_ASIDE)))
+		return arc_put_shared(child, site);
+	if ((flags & ARC_TRACKED) && f->kind == ARC_FIELD_USER)
+		holder_put(child, site);
+	else if (flags & ARC_TRACKED)
+		holder_field_drop(arc, f, child);
+	if ((flags & ARC_LOCAL) && local_put(child))
+		return false;
+	return arc_put_shared(child, site);
+}
+
 static void reap_loop(struct reap *r)
 {
 	struct arc *arc, *child;
 
 	while ((arc = r->top)) {
-		if (arc->field == BODY_TO_COME) {
+		if (arc->field >= BODY_LEFT_OUT) {
 			reap_body(r, arc);
-		} else if ((child = next_owned(arc))) {
-			if (arc_ref_was_last(child))
+		} else if ((child = next_owned(arc, r->site))) {
+			if (child_was_last(arc, child, r->site)) {
+				set_dying(child, BODY_TO_COME, r->site, arc);
 				reap_push(r, child);
+			}
 		} else {
 			r->top = arc->link;
 			bury(arc);
@@ -288,8 +400,9 @@ static struct reap *reap_current(void)
 	return r && r->level == interrupt_level() ? r : NULL;
 }
 
-static void reap_begin(struct reap *r)
+static void reap_begin(struct reap *r, const struct site *site)
 {
+	r->site = site;
 	r->top = NULL;
 	r->queue = NULL;
 	r->queue_tail = &r->queue;
@@ -303,34 +416,48 @@ static void reap_end(struct reap *r)
 	this_cpu()->fiber->reap = r->outer;
 }
 
-void arc_last_put(struct arc *arc)
+static void reap_dying(struct arc *arc, u16 field, const struct site *site)
 {
 	struct reap *r = reap_current(), outermost;
 
+	set_dying(arc, field, site, NULL);
 	if (r) {
-		set_dying(arc);
 		*r->queue_tail = arc;
 		r->queue_tail = &arc->link;
 		return;
 	}
-	reap_begin(&outermost);
+	reap_begin(&outermost, site);
 	reap_push(&outermost, arc);
 	reap_loop(&outermost);
 	reap_end(&outermost);
 }
 
-void arc_put_deferred(struct arc *arc)
+void arc_last_put_site(struct arc *arc, const struct site *site)
 {
-	if (!arc || !arc_ref_was_last(arc))
+	if (plain_last_put(arc))
 		return;
-	set_dying(arc);
+	if (unlikely(refcount_hot()->watch & WATCH_TRACK) && arc_fault_stray(arc, site))
+		return;
+	reap_dying(arc, BODY_TO_COME, site);
+}
+
+void reap_unfinished(struct arc *arc, const struct site *site)
+{
+	reap_dying(arc, BODY_LEFT_OUT, site);
+}
+
+void arc_put_deferred_site(struct arc *arc, const struct site *site)
+{
+	if (!arc || !arc_ref_was_last(arc, site))
+		return;
+	set_dying(arc, BODY_TO_COME, site, NULL);
 	wait_for_task(arc);
 }
 
-/* Everything deferred on @hot's CPU, oldest first, as a stack. */
-static struct arc *take_deferred(struct refcount_hot *hot, unsigned long *nr)
+/* Turn a stack of objects, newest on top, round; counts them. */
+static struct arc *oldest_first(struct arc *arc, unsigned long *nr)
 {
-	struct arc *arc = xchg_acquire(&hot->deferred, NULL), *next, *oldest = NULL;
+	struct arc *next, *oldest = NULL;
 
 	for (; arc; arc = next) {
 		next = arc->link;
@@ -338,8 +465,65 @@ static struct arc *take_deferred(struct refcount_hot *hot, unsigned long *nr)
 		oldest = arc;
 		++*nr;
 	}
-	__atomic_fetch_sub(&hot->nr_deferred, *nr, __ATOMIC_RELAXED);
 	return oldest;
+}
+
+/* ---- after a grace period ---- */
+
+static void put_rcu_done(struct rcu_head *head);
+
+/* Interrupts are off. */
+static void put_rcu_start(struct refcount_hot *hot)
+{
+	if (hot->put_rcu.queued || !hot->put_rcu.next)
+		return;
+	hot->put_rcu.queued = true;
+	hot->put_rcu.wait = hot->put_rcu.next;
+	hot->put_rcu.next = NULL;
+	call_rcu(&hot->put_rcu.head, put_rcu_done);
+}
+
+static void put_rcu_done(struct rcu_head *head)
+{
+	struct refcount_hot *hot = container_of(head, struct refcount_hot, put_rcu.head);
+	unsigned long flags, nr = 0;
+	struct reap r;
+
+	reap_begin(&r, NULL);
+	r.top = oldest_first(hot->put_rcu.wait, &nr);
+	local_irq_save(flags);
+	hot->put_rcu.queued = false;
+	put_rcu_start(hot);
+	local_irq_restore(flags);
+	reap_loop(&r);
+	reap_end(&r);
+}
+
+void arc_put_rcu_site(struct arc *arc, const struct site *site)
+{
+	struct refcount_hot *hot;
+	unsigned long flags;
+
+	if (!arc || !arc_ref_was_last(arc, site))
+		return;
+	set_dying(arc, BODY_TO_COME, site, NULL);
+	local_irq_save(flags);
+	hot = refcount_hot();
+	arc->link = hot->put_rcu.next;
+	hot->put_rcu.next = arc;
+	put_rcu_start(hot);
+	local_irq_restore(flags);
+}
+
+/* ---- deferred ---- */
+
+/* Everything deferred on @hot's CPU, oldest first, as a stack. */
+static struct arc *take_deferred(struct refcount_hot *hot, unsigned long *nr)
+{
+	struct arc *arc = oldest_first(xchg_acquire(&hot->deferred, NULL), nr);
+
+	__atomic_fetch_sub(&hot->nr_deferred, *nr, __ATOMIC_RELAXED);
+	return arc;
 }
 
 static unsigned long reap_deferred_of(struct refcount_hot *hot)
@@ -347,15 +531,16 @@ static unsigned long reap_deferred_of(struct refcount_hot *hot)
 	unsigned long nr = 0;
 	struct reap r;
 
+	KARC_STEP_READ(&hot->deferred);
 	if (!READ_ONCE(hot->deferred) || this_cpu()->fiber->reap)
 		return 0;
-	__atomic_fetch_add(&hot->nr_reaping, 1, __ATOMIC_RELAXED);
-	reap_begin(&r);
+	__atomic_fetch_add(KARC_STEPPED(&hot->nr_reaping, KARC_WRITES), 1, __ATOMIC_RELAXED);
+	reap_begin(&r, NULL);
 	r.top = take_deferred(hot, &nr);
 	reap_loop(&r);
 	reap_end(&r);
 	/* Pairs with the acquire in reap_drain(). */
-	__atomic_fetch_sub(&hot->nr_reaping, 1, __ATOMIC_RELEASE);
+	__atomic_fetch_sub(KARC_STEPPED(&hot->nr_reaping, KARC_WRITES), 1, __ATOMIC_RELEASE);
 	return nr;
 }
 

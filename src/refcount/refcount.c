@@ -16,39 +16,15 @@
  * Unlike Linux    Nothing missing. The warnings are "once" per machine, and the machine can
  *                 forget that they were given (machine_reset_once()).
  */
-#include <karc/base/bug.h>
 #include <karc/hw/mutex.h>
+#include <karc/refcount/fault.h>
 #include <karc/refcount/refcount.h>
-
-void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t)
-{
-	refcount_set(r, REFCOUNT_SATURATED);
-	switch (t) {
-	case REFCOUNT_ADD_NOT_ZERO_OVF:
-		WARN_ONCE(1, "refcount_t: saturated; leaking memory.");
-		break;
-	case REFCOUNT_ADD_OVF:
-		WARN_ONCE(1, "refcount_t: saturated; leaking memory.");
-		break;
-	case REFCOUNT_ADD_UAF:
-		WARN_ONCE(1, "refcount_t: addition on 0; use-after-free.");
-		break;
-	case REFCOUNT_SUB_UAF:
-		WARN_ONCE(1, "refcount_t: underflow; use-after-free.");
-		break;
-	case REFCOUNT_DEC_LEAK:
-		WARN_ONCE(1, "refcount_t: decrement hit 0; leaking memory.");
-		break;
-	default:
-		WARN_ONCE(1, "refcount_t: unknown saturation event!?.");
-	}
-}
 
 bool refcount_dec_if_one(refcount_t *r)
 {
 	int one = 1;
 
-	return __atomic_compare_exchange_n(&r->refs.counter, &one, 0, false, __ATOMIC_RELEASE,
+	return __atomic_compare_exchange_n(KARC_REFS(r), &one, 0, false, __ATOMIC_RELEASE,
 					   __ATOMIC_RELAXED);
 }
 
@@ -62,10 +38,10 @@ bool refcount_dec_not_one(refcount_t *r)
 		if (old == 1)
 			return false;
 		if (unlikely(old == 0)) {
-			WARN_ONCE(1, "refcount_t: underflow; use-after-free.");
+			arc_fault_raise(ARC_FAULT_UNDERFLOW, r, NULL);
 			return true;
 		}
-	} while (!__atomic_compare_exchange_n(&r->refs.counter, &old, old - 1, false,
+	} while (!__atomic_compare_exchange_n(KARC_REFS(r), &old, karc_refcount_sum(old, -1), false,
 					      __ATOMIC_RELEASE, __ATOMIC_RELAXED));
 	return true;
 }

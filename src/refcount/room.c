@@ -17,13 +17,19 @@ static void refcount_set_hot(struct machine *m, struct refcount_state *state)
 		hot = refcount_hot_of(m, i);
 		hot->ledger = state->ledger;
 		hot->shard = &state->ledger->shards[state->deterministic ? 0 : i];
+		hot->near = hot->shard->near;
 		hot->track = state->track;
+		hot->holders = state->holders;
+		hot->watch = (state->track ? WATCH_TRACK : 0) |
+			     (state->holders ? WATCH_HOLDERS : 0);
 	}
 }
 
 static void run_deferred(void)
 {
+	local_run_queued();
 	reap_deferred();
+	quarantine_run();
 }
 
 static int refcount_init(struct machine *m)
@@ -42,16 +48,30 @@ static int refcount_init(struct machine *m)
 		if (!state->track)
 			goto free_ledger;
 	}
+	if (machine_config(m)->holders) {
+		state->holders = holders_create(m);
+		if (!state->holders)
+			goto free_track;
+	}
 	machine_set_room(m, ROOM_REFCOUNT, state);
-	err = rcu_init(m);
+	local_init(m);
+	err = quarantine_create(m, &state->quarantine_order);
 	if (err)
 		goto free_track;
+	err = rcu_init(m);
+	if (err)
+		goto free_quarantine;
 	refcount_set_hot(m, state);
 	cpu_on_deferred(m, run_deferred);
+	if (state->holders)
+		fiber_on_end(m, holder_fiber_ends);
 	return 0;
 
+free_quarantine:
+	quarantine_destroy(m);
 free_track:
 	machine_set_room(m, ROOM_REFCOUNT, NULL);
+	holders_destroy(state->holders);
 	track_destroy(state->track);
 free_ledger:
 	ledger_destroy(state->ledger);
@@ -62,7 +82,7 @@ free_state:
 
 static unsigned long refcount_drain(struct machine *m)
 {
-	return reap_drain(m) + rcu_drain(m);
+	return local_drain(m) + reap_drain(m) + rcu_drain(m) + quarantine_drain(m);
 }
 
 static void refcount_check(struct machine *m, struct check_report *report)
@@ -72,6 +92,9 @@ static void refcount_check(struct machine *m, struct check_report *report)
 	ledger_check(state->ledger, report);
 	if (state->track)
 		track_check(state->track, report);
+	if (state->holders)
+		holders_check(state->holders, report);
+	local_check(m, report);
 }
 
 static void refcount_exit(struct machine *m)
@@ -79,8 +102,14 @@ static void refcount_exit(struct machine *m)
 	struct refcount_state *state = refcount_state(m);
 
 	cpu_on_deferred(m, NULL);
+	fiber_on_end(m, NULL);
 	ledger_report_left(state->ledger, m);
+	leaks_report_left(m);
+	graph_sources_exit(m, &state->sources);
 	rcu_exit(m);
+	local_exit(m);
+	quarantine_destroy(m);
+	holders_destroy(state->holders);
 	track_destroy(state->track);
 	ledger_destroy(state->ledger);
 	machine_set_room(m, ROOM_REFCOUNT, NULL);
@@ -94,4 +123,5 @@ const struct room refcount_room = {
 	.exit = refcount_exit,
 	.check = refcount_check,
 	.drain = refcount_drain,
+	.parting = leaks_parting,
 };

@@ -8,7 +8,7 @@ libc's, without a warning, and each libc header must define the same macros with
 on the path as without.  Headers that consist of the same lines count as one here; the build
 compiles each by itself as well.
 
-Then three guest sources in Linux's manner (compat/shelf.c, session.c, route.c) are built with
+Then guest sources in Linux's manner (compat/shelf.c, session.c, route.c, scope.c) are built with
 nothing but the installed karc-linux.pc and run on machines that compat/main.c boots.
 """
 
@@ -26,7 +26,7 @@ from test_external import BUILD, HERE, ROOT, Failure, ninja_variable, pkg_config
 
 SOURCES = os.path.join(HERE, "compat")
 COMPAT = os.path.join(ROOT, "include/compat")
-GUESTS = ("main.c", "shelf.c", "session.c", "route.c")
+GUESTS = ("main.c", "shelf.c", "session.c", "route.c", "scope.c")
 JOBS = 2
 
 # Headers of libc that lead to the kernel's.

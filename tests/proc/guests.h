@@ -15,6 +15,7 @@
 #include <karc/proc/sched.h>
 #include <karc/proc/syscall.h>
 #include <karc/proc/task.h>
+#include <karc/refcount/holder.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -122,6 +123,8 @@ static inline long entry_copy(void *arg)
 	struct guest_clone *g = arg;
 
 	g->child = copy_process(&g->args);
+	if (!IS_ERR(g->child))
+		arc_hand_to_root(&g->child->arc, "the test");
 	return IS_ERR(g->child) ? PTR_ERR(g->child) : 0;
 }
 

@@ -406,12 +406,14 @@ static void random_lives_without_memory_leave_nothing(void **state)
 }
 
 static const struct machine_config restless = { .switch_every = 4 };
+static const struct machine_config tracked = { .switch_every = 4, .holders = true };
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		karc_unit_test_config(random_lives_leave_nothing, 1, &restless),
 		karc_unit_test_config(random_lives_leave_nothing, 4, &restless),
+		karc_unit_test_config(random_lives_leave_nothing, 4, &tracked),
 		karc_unit_test_config(random_lives_without_memory_leave_nothing, 1, &restless),
 		karc_unit_test_config(random_lives_without_memory_leave_nothing, 4, &restless),
 	};

@@ -94,6 +94,36 @@ static void put_mutex_releases_under_the_mutex(void **state)
 	mutex_destroy(&t.mutex);
 }
 
+static void get_of_a_dead_object_is_reported_and_leaks(void **state)
+{
+	struct thing t = { .kref = KREF_INIT(0) };
+
+	(void)state;
+	kref_get(&t.kref);
+	expect_warn("refcount_t: addition on 0; use-after-free.");
+	assert_int_equal((int)kref_read(&t.kref), REFCOUNT_SATURATED);
+	assert_int_equal(kref_put(&t.kref, thing_release), 0);
+	expect_warn("refcount_t: underflow; use-after-free.");
+	assert_int_equal(t.nr_released, 0);
+}
+
+static void put_too_often_is_reported_and_releases_once(void **state)
+{
+	struct thing t = { .kref = KREF_INIT(1) };
+
+	(void)state;
+	mutex_init(&t.mutex);
+	assert_int_equal(kref_put(&t.kref, thing_release), 1);
+	assert_int_equal(kref_put(&t.kref, thing_release), 0);
+	expect_warn("refcount_t: underflow; use-after-free.");
+	assert_int_equal(kref_put_lock(&t.kref, thing_release_locked, &t.lock), 0);
+	assert_int_equal(kref_put_mutex(&t.kref, thing_release_mutexed, &t.mutex), 0);
+	assert_false(spin_is_locked(&t.lock));
+	assert_false(mutex_is_locked(&t.mutex));
+	assert_int_equal(t.nr_released, 1);
+	mutex_destroy(&t.mutex);
+}
+
 static void saturated_kref_never_releases(void **state)
 {
 	struct thing t = { .kref = KREF_INIT(REFCOUNT_SATURATED) };
@@ -144,6 +174,8 @@ int main(void)
 		karc_unit_test(get_unless_zero_refuses_a_dead_object),
 		karc_unit_test(put_lock_releases_under_the_lock),
 		karc_unit_test(put_mutex_releases_under_the_mutex),
+		karc_unit_test(get_of_a_dead_object_is_reported_and_leaks),
+		karc_unit_test(put_too_often_is_reported_and_releases_once),
 		karc_unit_test(saturated_kref_never_releases),
 		KARC_TESTS(holders_on_all_cpus_release_once),
 	};

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <karc/base/bug.h>
+#include <karc/hw/ipi.h>
 #include <karc/hw/irq.h>
 #include <karc/refcount/rculist.h>
 
@@ -597,6 +598,35 @@ static void a_cpu_outside_holds_up_no_grace_period(void **state)
 	close(o.pipe[1]);
 }
 
+/* ---- a barrier whose own CPU does nothing else ---- */
+
+static struct item far_items[8];
+
+static void far_item_called(struct rcu_head *head)
+{
+	container_of(head, struct item, rcu)->nr++;
+}
+
+static void queue_far(void *info)
+{
+	call_rcu(&((struct item *)info)->rcu, far_item_called);
+}
+
+static void barrier_ends_though_its_cpu_never_switches(void **state)
+{
+	unsigned int round, i, nr = machine_nr_cpus(this_machine());
+
+	(void)state;
+	memset(far_items, 0, sizeof(far_items));
+	for (round = 1; round <= 20; round++) {
+		for (i = 0; i < nr; i++)
+			smp_call_function_single((int)i, queue_far, &far_items[i], 1);
+		rcu_barrier();
+		for (i = 0; i < nr; i++)
+			assert_int_equal(far_items[i].nr, round);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -620,6 +650,7 @@ int main(void)
 		karc_unit_test_cpus_parallel(a_cpu_outside_holds_up_no_grace_period, 8),
 		karc_unit_test(rcu_list_keeps_its_order),
 		karc_unit_test(rcu_hlist_keeps_its_order),
+		KARC_TESTS(barrier_ends_though_its_cpu_never_switches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

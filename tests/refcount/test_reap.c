@@ -8,12 +8,15 @@
 #include "fixture.h"
 
 #include <karc/base/rand.h>
+#include <karc/base/rbtree.h>
 #include <karc/hw/clock.h>
 #include <karc/hw/irq.h>
 #include <karc/hw/mutex.h>
 #include <karc/refcount/arc.h>
 #include <karc/refcount/ledger.h>
 #include <karc/refcount/reap.h>
+#include <karc/refcount/users.h>
+#include <stdlib.h>
 
 #include "refcount_test.h"
 
@@ -21,7 +24,13 @@
 #define MAX_NODES	40
 #define NR_ARRAY	3
 #define MAX_STEPS	(8 * MAX_NODES)
+#if KARC_VARIANT <= KARC_VARIANT_DEBUG
 #define CHAIN		1000000
+#else
+#define CHAIN		100000		/* a sanitizer has seen it all by then */
+#endif
+#define LONG_CHAIN	10000000	/* with KARC_TEST_LONG in the environment */
+#define WIDE		CHAIN
 
 /* ---- random graphs ---- */
 
@@ -34,7 +43,12 @@ struct node {
 	struct node *weak;
 	unsigned int nr_tail;
 	struct node *right;
+	struct node *used;		/* one of its users */
+	struct rb_root tree;
+	struct rb_node tree_node;
+	struct arc_users users;
 	struct node *body[2];		/* put by the drop body */
+	struct node *at_empty;		/* put when the last user is gone */
 	struct node *at_callback;	/* put by the destructor callback */
 	struct arc_dtor dtor[2];
 	struct node *tail[NR_ARRAY];
@@ -42,10 +56,11 @@ struct node {
 
 /* What the model knows of one node. */
 struct model_node {
-	int kind, strong, weak;
-	int nr_callbacks, at_callback;
+	int kind, strong, weak, users;
+	int nr_callbacks, at_callback, at_empty, used;
 	int left, right, weak_to, array[NR_ARRAY], tail[NR_ARRAY], nr_tail, body[2];
 	int children[MAX_NODES], nr_children;
+	int tree[MAX_NODES], nr_tree;
 };
 
 struct steps {
@@ -53,7 +68,7 @@ struct steps {
 	int step[MAX_STEPS];	/* id * 4 + what */
 };
 
-enum { STEP_CALLBACK, STEP_DROP, STEP_FREE };
+enum { STEP_CALLBACK, STEP_DROP, STEP_FREE, STEP_EMPTY };
 
 static struct steps real, expected;
 static struct model_node model[MAX_NODES];
@@ -80,6 +95,14 @@ static void node_drop(void *obj)
 	put_node(n->body[1]);
 }
 
+static void node_empty(void *obj)
+{
+	struct node *n = obj;
+
+	write_down(&real, n->id, STEP_EMPTY);
+	put_node(n->at_empty);
+}
+
 static void node_free(void *obj)
 {
 	struct node *n = obj;
@@ -102,6 +125,8 @@ static const struct arc_field fields0[] = {
 	ARC_ARRAY(node, array, node, NR_ARRAY),
 	ARC_LIST(node, children, node, sibling),
 	ARC_WEAK(node, weak, node),
+	ARC_TREE(node, tree, node, tree_node),
+	ARC_USER(node, used, node),
 	ARC_ARRAY_COUNTED(node, tail, node, nr_tail),
 	ARC_OWNED(node, right, node),
 	ARC_FIELDS_END
@@ -114,6 +139,8 @@ static const struct arc_field fields1[] = {
 	ARC_LIST(node, children, node, sibling),
 	ARC_OWNED(node, left, node),
 	ARC_ARRAY(node, array, node, NR_ARRAY),
+	ARC_USER(node, used, node),
+	ARC_TREE(node, tree, node, tree_node),
 	ARC_FIELDS_END
 };
 
@@ -135,6 +162,8 @@ static struct arc *take_any(void *obj)
 }
 
 static const struct arc_field fields2[] = {
+	ARC_TREE(node, tree, node, tree_node),
+	ARC_USER(node, used, node),
 	ARC_LIST(node, children, node, sibling),
 	ARC_VISITOR("any", take_any, NULL),
 	ARC_OWNED(node, right, node),
@@ -145,17 +174,18 @@ static const struct arc_field fields2[] = {
 
 #define NODE_TYPE(n) { \
 	.name = "node" #n, .size = sizeof(struct node), .offset = offsetof(struct node, arc), \
-	.ops = { .drop = node_drop, .free = node_free }, .fields = fields##n }
+	.users = offsetof(struct node, users), .fields = fields##n, \
+	.ops = { .drop = node_drop, .free = node_free, .on_last_user = node_empty } }
 
 static const struct arc_type node_types[] = { NODE_TYPE(0), NODE_TYPE(1), NODE_TYPE(2) };
 
 /* The order in which the model drops its fields, by kind. */
-enum { F_LEFT, F_ARRAY, F_LIST, F_WEAK, F_TAIL, F_RIGHT, NR_F };
+enum { F_LEFT, F_ARRAY, F_LIST, F_WEAK, F_TAIL, F_RIGHT, F_TREE, F_USER, NR_F };
 
 static const int field_order[3][NR_F] = {
-	{ F_LEFT, F_ARRAY, F_LIST, F_WEAK, F_TAIL, F_RIGHT },
-	{ F_WEAK, F_TAIL, F_RIGHT, F_LIST, F_LEFT, F_ARRAY },
-	{ F_LIST, F_ARRAY, F_LEFT, F_RIGHT, F_WEAK, F_TAIL },
+	{ F_LEFT, F_ARRAY, F_LIST, F_WEAK, F_TREE, F_USER, F_TAIL, F_RIGHT },
+	{ F_WEAK, F_TAIL, F_RIGHT, F_LIST, F_LEFT, F_ARRAY, F_USER, F_TREE },
+	{ F_TREE, F_USER, F_LIST, F_ARRAY, F_LEFT, F_RIGHT, F_WEAK, F_TAIL },
 };
 
 static void model_destroy(int id);
@@ -185,6 +215,16 @@ static void model_put_all(const int *ids, int nr)
 			model_destroy(ids[i]);
 }
 
+/* The last user empties it, then the reference of all users goes. */
+static void model_user_put(int id)
+{
+	if (id < 0 || --model[id].users)
+		return;
+	write_down(&expected, id, STEP_EMPTY);
+	model_put_all(&model[id].at_empty, 1);
+	model_put(id);
+}
+
 static void model_drop_field(struct model_node *n, int field)
 {
 	int i;
@@ -210,6 +250,13 @@ static void model_drop_field(struct model_node *n, int field)
 	case F_LIST:
 		for (i = 0; i < n->nr_children; i++)
 			model_put(n->children[i]);
+		break;
+	case F_TREE:
+		for (i = 0; i < n->nr_tree; i++)
+			model_put(n->tree[i]);
+		break;
+	case F_USER:
+		model_user_put(n->used);
 	}
 }
 
@@ -243,6 +290,18 @@ static int pick(struct rnd *rnd, int id, int nr)
 	return to;
 }
 
+static int pick_used(struct rnd *rnd, int id, int nr)
+{
+	int to = pick(rnd, id, nr);
+
+	if (to < 0)
+		return to;
+	model[to].strong--;
+	model[to].users++;
+	arc_users_get(&nodes[to]->arc);
+	return to;
+}
+
 static struct node *node_at(int id)
 {
 	if (id < 0)
@@ -268,6 +327,9 @@ static void make_edges(struct rnd *rnd, int id, int nr)
 		n->tail[i] = node_at(m->tail[i] = pick(rnd, id, nr));
 	for (i = 0; i < 2; i++)
 		n->body[i] = node_at(m->body[i] = pick(rnd, id, nr));
+	n->at_empty = node_at(m->at_empty = pick(rnd, id, nr));
+	m->used = pick_used(rnd, id, nr);
+	n->used = m->used < 0 ? NULL : nodes[m->used];
 	m->nr_callbacks = (int)rnd_below(rnd, 3);
 	m->at_callback = -1;
 	if (m->nr_callbacks)
@@ -297,6 +359,30 @@ static void make_lists(struct rnd *rnd, int nr)
 	}
 }
 
+static bool id_is_less(struct rb_node *a, const struct rb_node *b)
+{
+	return rb_entry(a, struct node, tree_node)->id < rb_entry(b, struct node, tree_node)->id;
+}
+
+/* The same with trees, which are in order of the ids whatever the order of insertion. */
+static void make_trees(struct rnd *rnd, int nr)
+{
+	int id, first, owner[MAX_NODES];
+
+	for (id = 1; id < nr; id++) {
+		owner[id] = rnd_chance(rnd, 1, 2) ? (int)rnd_below(rnd, (u32)id) : -1;
+		if (owner[id] < 0)
+			continue;
+		model[owner[id]].tree[model[owner[id]].nr_tree++] = id;
+		model[id].strong++;
+	}
+	for (first = nr - 1; first > nr - 3; first--)
+		for (id = first; id > 0; id -= 2)
+			if (owner[id] >= 0)
+				rb_add(&node_at(id)->tree_node, &nodes[owner[id]]->tree,
+				       id_is_less);
+}
+
 static void make_graph(struct rnd *rnd, int nr)
 {
 	int id;
@@ -311,14 +397,17 @@ static void make_graph(struct rnd *rnd, int nr)
 		model[id].kind = (int)rnd_below(rnd, 3);
 		model[id].strong = 1;
 		model[id].weak = 1;
+		model[id].users = 1;
 		arc_init(&nodes[id]->arc, &node_types[model[id].kind]);
+		arc_users_init(&nodes[id]->arc);
 	}
 	for (id = 0; id < nr; id++)
 		make_edges(rnd, id, nr);
 	make_lists(rnd, nr);
+	make_trees(rnd, nr);
 }
 
-/* The harness's own references go in random order. */
+/* The harness is a user of each; it leaves them in random order. */
 static void put_all(struct rnd *rnd, int nr)
 {
 	int order[MAX_NODES], i, j, swap;
@@ -332,8 +421,8 @@ static void put_all(struct rnd *rnd, int nr)
 		order[j] = swap;
 	}
 	for (i = 0; i < nr; i++) {
-		arc_put(&nodes[order[i]]->arc);
-		model_put(order[i]);
+		arc_users_put(&nodes[order[i]]->arc);
+		model_user_put(order[i]);
 	}
 }
 
@@ -395,20 +484,186 @@ static struct link *make_chain(unsigned long nr)
 	return head;
 }
 
-static void deep_chain_dies_on_a_small_stack(void **state)
+static void count_freed(void *obj)
 {
-	struct link *head = make_chain(CHAIN);
+	(void)obj;
+	nr_links_freed++;
+}
 
-	(void)state;
-	nr_links_freed = 0;
+/* Their memory is one array. */
+static const struct arc_type packed_type = {
+	.name = "packed link", .size = sizeof(struct link), .ops = { .free = count_freed },
+	.fields = link_fields,
+};
+
+static void assert_small_stack(void)
+{
 #if KARC_VARIANT <= KARC_VARIANT_DEBUG	/* sanitizers need larger frames everywhere */
 	assert_int_equal(fiber_self()->stack_bytes, 64 << 10);
 #endif
-	assert_int_equal(ledger_live(this_machine(), &link_type), CHAIN);
-	arc_put(&head->arc);
-	assert_int_equal(nr_links_freed, CHAIN);
-	assert_int_equal(ledger_live(this_machine(), &link_type), 0);
-	assert_int_equal(ledger_peak(this_machine(), &link_type), CHAIN);
+}
+
+static void deep_chain_dies_on_a_small_stack(void **state)
+{
+	unsigned long i, nr = getenv("KARC_TEST_LONG") ? LONG_CHAIN : CHAIN;
+	struct link *links = hostmem_alloc(NULL, nr * sizeof(*links));
+
+	(void)state;
+	assert_non_null(links);
+	assert_small_stack();
+	assert_int_equal(arc_type_register(&packed_type), 0);
+	for (i = 0; i < nr; i++) {
+		arc_init(&links[i].arc, &packed_type);
+		links[i].next = i + 1 < nr ? &links[i + 1] : NULL;
+	}
+	nr_links_freed = 0;
+	assert_int_equal(ledger_live(this_machine(), &packed_type), nr);
+	arc_put(&links[0].arc);
+	assert_int_equal(nr_links_freed, nr);
+	assert_int_equal(ledger_live(this_machine(), &packed_type), 0);
+	assert_int_equal(ledger_peak(this_machine(), &packed_type), nr);
+	hostmem_free(NULL, links);
+}
+
+/* One object with a list of many, a tree of them, and an array that names each once more. */
+struct crowd {
+	struct arc arc;
+	struct list_head members;
+	struct rb_root tree;
+	unsigned int nr;
+	struct member *again[];
+};
+
+struct member {
+	struct arc arc;
+	struct list_head node;
+	struct rb_node tree_node;
+};
+
+static const struct arc_field crowd_fields[] = {
+	ARC_LIST(crowd, members, member, node),
+	ARC_TREE(crowd, tree, member, tree_node),
+	ARC_ARRAY_COUNTED(crowd, again, member, nr),
+	ARC_FIELDS_END
+};
+
+static void memory_free(void *obj)
+{
+	hostmem_free(NULL, obj);
+}
+
+static const struct arc_type crowd_type = {
+	.name = "crowd", .size = sizeof(struct crowd), .ops = { .free = memory_free },
+	.fields = crowd_fields,
+};
+
+static const struct arc_type member_type = {
+	.name = "member", .size = sizeof(struct member), .flags = ARC_LEAF,
+	.ops = { .free = count_freed },
+};
+
+static bool is_before(struct rb_node *a, const struct rb_node *b)
+{
+	return (char *)a < (const char *)b;
+}
+
+static void wide_graph_dies_on_a_small_stack(void **state)
+{
+	struct crowd *c = must_alloc(sizeof(*c) + WIDE * sizeof(c->again[0]));
+	struct member *m = hostmem_zalloc(NULL, WIDE * sizeof(*m));
+	unsigned int i;
+
+	(void)state;
+	assert_non_null(m);
+	assert_small_stack();
+	assert_int_equal(arc_type_register(&crowd_type), 0);
+	assert_int_equal(arc_type_register(&member_type), 0);
+	arc_init(&c->arc, &crowd_type);
+	INIT_LIST_HEAD(&c->members);
+	c->nr = WIDE;
+	for (i = 0; i < WIDE; i++) {
+		arc_init(&m[i].arc, &member_type);
+		list_add_tail(&m[i].node, &c->members);
+		c->again[i] = &m[i];
+		arc_get(&m[i].arc);
+		if (i % 16)
+			continue;
+		arc_get(&m[i].arc);
+		rb_add(&m[i].tree_node, &c->tree, is_before);
+	}
+	nr_links_freed = 0;
+	arc_put(&c->arc);
+	assert_int_equal(nr_links_freed, WIDE);
+	assert_int_equal(ledger_live(this_machine(), &member_type), 0);
+	hostmem_free(NULL, m);
+}
+
+/* ---- trees that change while they are torn down ---- */
+
+struct leaf {
+	struct arc arc;
+	struct rb_node node;
+	struct grove *grove;
+	struct leaf *takes_along;	/* removed from the tree by the drop body */
+};
+
+struct grove {
+	struct arc arc;
+	struct rb_root tree;
+};
+
+static void leaf_drop(void *obj)
+{
+	struct leaf *l = obj, *other = l->takes_along;
+
+	assert_true(RB_EMPTY_NODE(&l->node));
+	nr_links_freed++;
+	if (!other || RB_EMPTY_NODE(&other->node))
+		return;
+	rb_erase(&other->node, &l->grove->tree);
+	RB_CLEAR_NODE(&other->node);
+	arc_put(&other->arc);
+}
+
+static void body_may_take_others_out_of_the_tree(void **state)
+{
+	static const struct arc_field fields[] = {
+		ARC_TREE(grove, tree, leaf, node), ARC_FIELDS_END
+	};
+	static const struct arc_type grove_type = {
+		.name = "grove", .size = sizeof(struct grove), .ops = { .free = memory_free },
+		.fields = fields,
+	};
+	static const struct arc_type leaf_type = {
+		.name = "leaf", .size = sizeof(struct leaf),
+		.ops = { .drop = leaf_drop, .free = memory_free },
+	};
+	struct grove *g = must_alloc(sizeof(*g));
+	struct leaf *l[200];
+	struct rnd rnd;
+	unsigned int i;
+
+	(void)state;
+	rnd_seed(&rnd, 1);
+	assert_int_equal(arc_type_register(&grove_type), 0);
+	assert_int_equal(arc_type_register(&leaf_type), 0);
+	arc_init(&g->arc, &grove_type);
+	for (i = 0; i < ARRAY_SIZE(l); i++) {
+		l[i] = must_alloc(sizeof(*l[i]));
+		arc_init(&l[i]->arc, &leaf_type);
+		l[i]->grove = g;
+		rb_add(&l[i]->node, &g->tree, is_before);
+	}
+	for (i = 0; i < ARRAY_SIZE(l); i++)
+		if (rnd_chance(&rnd, 1, 2))
+			l[i]->takes_along = l[rnd_below(&rnd, ARRAY_SIZE(l))];
+	for (i = 0; i < ARRAY_SIZE(l); i++)	/* whom a body names must outlive it */
+		arc_downgrade(&l[i]->arc);
+	nr_links_freed = 0;
+	arc_put(&g->arc);
+	assert_int_equal(nr_links_freed, ARRAY_SIZE(l));
+	for (i = 0; i < ARRAY_SIZE(l); i++)
+		arc_weak_put(&l[i]->arc);
 }
 
 static void chain_held_in_the_middle_stops_there(void **state)
@@ -794,6 +1049,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		karc_unit_test(random_graphs_die_in_the_order_of_the_recursive_model),
 		karc_unit_test(deep_chain_dies_on_a_small_stack),
+		karc_unit_test_cpus_deterministic(wide_graph_dies_on_a_small_stack, 1),
+		karc_unit_test(body_may_take_others_out_of_the_tree),
 		karc_unit_test(chain_held_in_the_middle_stops_there),
 		karc_unit_test(chain_through_bodies_does_not_recurse),
 		KARC_TESTS(sleeping_type_put_in_a_task_dies_at_once),

@@ -194,6 +194,167 @@ static void dec_that_reaches_zero_warns(void **state)
 	}
 }
 
+/* What Linux 6.1 does, on integers that cannot wrap. */
+struct expectation {
+	bool result;
+	int after;
+	const char *warning;
+};
+
+static int as_int(long n)
+{
+	return (int)(unsigned int)(unsigned long)n;
+}
+
+static struct expectation model_add(int old, int i)
+{
+	bool bad = old < 0 || as_int((long)old + i) < 0;
+
+	if (!old)
+		return (struct expectation){ true, REFCOUNT_SATURATED, add_on_zero };
+	return (struct expectation){ true, bad ? REFCOUNT_SATURATED : old + i,
+				     bad ? saturated : NULL };
+}
+
+static struct expectation model_add_not_zero(int old, int i)
+{
+	bool bad = old < 0 || as_int((long)old + i) < 0;
+
+	if (!old)
+		return (struct expectation){ false, bad ? REFCOUNT_SATURATED : 0,
+					     bad ? saturated : NULL };
+	return (struct expectation){ true, bad ? REFCOUNT_SATURATED : old + i,
+				     bad ? saturated : NULL };
+}
+
+static struct expectation model_sub(int old, int i)
+{
+	bool bad = old < 0 || as_int((long)old - i) < 0;
+
+	if (old == i)
+		return (struct expectation){ true, 0, NULL };
+	return (struct expectation){ false, bad ? REFCOUNT_SATURATED : old - i,
+				     bad ? underflow : NULL };
+}
+
+static void assert_expected(const refcount_t *r, int start, int i, bool result,
+			    const struct expectation *e)
+{
+	if (result != e->result || (int)refcount_read(r) != e->after)
+		fail_msg("%d with %d: %d and %d, expected %d and %d", start, i, result,
+			 (int)refcount_read(r), e->result, e->after);
+	assert_warned(e->warning);
+}
+
+static void try_from(int start, int i)
+{
+	refcount_t r = REFCOUNT_INIT(start);
+	struct expectation e;
+	bool result;
+	int old;
+
+	forget();
+	__refcount_add(i, &r, &old);
+	e = model_add(start, i);
+	assert_expected(&r, start, i, true, &e);
+	assert_int_equal(old, start);
+
+	forget();
+	refcount_set(&r, start);
+	result = __refcount_add_not_zero(i, &r, &old);
+	e = model_add_not_zero(start, i);
+	assert_expected(&r, start, i, result, &e);
+	assert_int_equal(old, start);
+
+	forget();
+	refcount_set_release(&r, start);
+	result = refcount_add_not_zero_acquire(i, &r);
+	assert_expected(&r, start, i, result, &e);
+
+	forget();
+	refcount_set(&r, start);
+	result = __refcount_sub_and_test(i, &r, &old);
+	e = model_sub(start, i);
+	assert_expected(&r, start, i, result, &e);
+	assert_int_equal(old, start);
+}
+
+/* Around each place where something changes; steps that reach from one such place to the next. */
+static void add_and_sub_agree_with_the_model_at_every_border(void **state)
+{
+	static const int borders[] = { 0, REFCOUNT_MAX, INT_MIN, REFCOUNT_SATURATED, 1 << 30 };
+	static const int steps[] = { 1, 2, 3, 4, 5, 1 << 29, (1 << 30) - 1, 1 << 30,
+				     (1 << 30) + 1, INT_MAX - 2, INT_MAX - 1, INT_MAX };
+	unsigned int i, j;
+	int near;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(borders); i++)
+		for (near = -4; near <= 4; near++)
+			for (j = 0; j < ARRAY_SIZE(steps); j++)
+				try_from(as_int((long)borders[i] + near), steps[j]);
+}
+
+static void acquire_forms_tell_what_was_there(void **state)
+{
+	refcount_t r = REFCOUNT_INIT(0);
+	int old = -1;
+
+	(void)state;
+	refcount_set_release(&r, 4);
+	assert_int_equal(refcount_read(&r), 4);
+	assert_true(__refcount_inc_not_zero_acquire(&r, &old));
+	assert_int_equal(old, 4);
+	assert_true(__refcount_add_not_zero_acquire(3, &r, &old));
+	assert_int_equal(old, 5);
+	assert_true(refcount_inc_not_zero_acquire(&r));
+	assert_int_equal(refcount_read(&r), 9);
+	refcount_set_release(&r, 0);
+	assert_false(refcount_inc_not_zero_acquire(&r));
+	assert_false(__refcount_inc_not_zero_acquire(&r, &old));
+	assert_int_equal(old, 0);
+}
+
+static void dec_not_one_agrees_with_the_model(void **state)
+{
+	unsigned int i;
+	refcount_t r;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(starts); i++) {
+		bool stays = starts[i] == REFCOUNT_SATURATED || starts[i] == 1 || !starts[i];
+
+		forget();
+		refcount_set(&r, starts[i]);
+		assert_int_equal(refcount_dec_not_one(&r), starts[i] != 1);
+		assert_int_equal((int)refcount_read(&r),
+				 stays ? starts[i] : as_int((long)starts[i] - 1));
+		assert_warned(starts[i] ? NULL : underflow);
+		refcount_set(&r, starts[i]);
+		assert_int_equal(refcount_dec_if_one(&r), starts[i] == 1);
+		assert_int_equal((int)refcount_read(&r), starts[i] == 1 ? 0 : starts[i]);
+	}
+}
+
+static void saturated_counter_takes_no_lock(void **state)
+{
+	refcount_t r = REFCOUNT_INIT(REFCOUNT_SATURATED);
+	DEFINE_SPINLOCK(lock);
+	unsigned long flags;
+	struct mutex mutex;
+
+	(void)state;
+	mutex_init(&mutex);
+	assert_false(refcount_dec_and_lock(&r, &lock));
+	assert_false(refcount_dec_and_lock_irqsave(&r, &lock, &flags));
+	assert_false(refcount_dec_and_mutex_lock(&r, &mutex));
+	assert_false(spin_is_locked(&lock));
+	assert_false(irqs_disabled());
+	assert_false(mutex_is_locked(&mutex));
+	assert_int_equal((int)refcount_read(&r), REFCOUNT_SATURATED);
+	mutex_destroy(&mutex);
+}
+
 static void saturated_counter_never_frees(void **state)
 {
 	refcount_t r = REFCOUNT_INIT(REFCOUNT_SATURATED);
@@ -379,6 +540,10 @@ int main(void)
 		karc_unit_test(add_not_zero_saturates_on_overflow),
 		karc_unit_test(sub_and_test_is_true_at_zero_only),
 		karc_unit_test(dec_that_reaches_zero_warns),
+		karc_unit_test(add_and_sub_agree_with_the_model_at_every_border),
+		karc_unit_test(acquire_forms_tell_what_was_there),
+		karc_unit_test(dec_not_one_agrees_with_the_model),
+		karc_unit_test(saturated_counter_takes_no_lock),
 		karc_unit_test(saturated_counter_never_frees),
 		KARC_TESTS(warnings_come_once_until_reset),
 		karc_unit_test(dec_if_one_takes_only_the_last),

@@ -449,8 +449,11 @@ static void nobody_waits_for_a_cpu_that_is_outside_or_idle(void **state)
 
 int main(void)
 {
+	static const struct machine_config tracked = { .holders = true };
 	const struct CMUnitTest tests[] = {
 		KARC_TESTS(an_upgrade_gets_the_object_alive_or_not_at_all),
+		karc_unit_test_config(an_upgrade_gets_the_object_alive_or_not_at_all, 4, &tracked),
+		karc_unit_test_config(a_tail_that_all_share_goes_once, 4, &tracked),
 		KARC_TESTS(counts_of_all_cpus_add_up),
 		KARC_TESTS(a_tail_that_all_share_goes_once),
 		KARC_TESTS(deferred_puts_of_all_cpus_are_done),

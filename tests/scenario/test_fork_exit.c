@@ -202,12 +202,20 @@ static void slabs_and_frames_are_boots_again_after_the_last_exit(void **state)
 	free(after);
 }
 
+/* Whoever forgot a reference would be accused, and the test be red. */
+static const struct machine_config tracked = { .holders = true };
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		KARC_TESTS(do_exit_runs_callbacks_of_mm_vma_and_slab_page),
 		KARC_TESTS(kobject_put_runs_callbacks_of_kobject_and_its_slab_page),
 		KARC_TESTS(slabs_and_frames_are_boots_again_after_the_last_exit),
+		karc_unit_test_config(do_exit_runs_callbacks_of_mm_vma_and_slab_page, 4, &tracked),
+		karc_unit_test_config(kobject_put_runs_callbacks_of_kobject_and_its_slab_page, 4,
+				      &tracked),
+		karc_unit_test_config(slabs_and_frames_are_boots_again_after_the_last_exit, 4,
+				      &tracked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #ifndef KARC_KOBJECT_KOBJECT_H
 #define KARC_KOBJECT_KOBJECT_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/list.h>
 #include <karc/hw/spinlock.h>
@@ -167,15 +168,24 @@ static inline const char *kobject_name(const struct kobject *kobj)
  *          puts the parent.
  * Context: any; what the last put does waits for a context that may sleep.
  */
-struct kobject *kobject_get(struct kobject *kobj);
-void kobject_put(KARC_TAKES struct kobject *kobj);
+struct kobject *kobject_get_site(struct kobject *kobj, const struct site *site);
+struct kobject *(kobject_get)(struct kobject *kobj);
+void kobject_put_site(KARC_TAKES struct kobject *kobj, const struct site *site);
+void (kobject_put)(KARC_TAKES struct kobject *kobj);
+#define kobject_put(kobj) kobject_put_site((kobj), SITE())
 
 /* A reference unless the object is dying (or NULL): gives @kobj or NULL. Context: any. */
-KARC_MUST_CHECK KARC_GIVES struct kobject *kobject_get_unless_zero(struct kobject *kobj);
+KARC_MUST_CHECK KARC_GIVES struct kobject *kobject_tryget_site(struct kobject *kobj,
+								const struct site *site);
+KARC_MUST_CHECK KARC_GIVES struct kobject *(kobject_get_unless_zero)(struct kobject *kobj);
+#define kobject_get_unless_zero(kobj) kobject_tryget_site((kobj), SITE())
 
 #ifdef __clang_analyzer__
 KARC_RETAINS(kobject);
 #define kobject_get(ptr) ((struct kobject *)KARC_RETAIN(kobject, ptr))
+#define kobject_get_site(ptr, site) kobject_get(ptr)
+#else
+#define kobject_get(kobj) kobject_get_site((kobj), SITE())
 #endif
 
 /**
@@ -232,10 +242,16 @@ KARC_RETAINS(kset);
 #define kset_get(ptr) ((struct kset *)KARC_RETAIN(kset, ptr))
 void kset_put(KARC_TAKES struct kset *kset);
 #else
-static inline struct kset *kset_get(struct kset *kset)
+static inline struct kset *kset_get_site(struct kset *kset, const struct site *site)
 {
-	return kset ? to_kset(kobject_get(&kset->kobj)) : NULL;
+	return kset ? to_kset(kobject_get_site(&kset->kobj, site)) : NULL;
 }
+
+static inline struct kset *(kset_get)(struct kset *kset)
+{
+	return kset_get_site(kset, SITE());
+}
+#define kset_get(kset) kset_get_site((kset), SITE())
 
 static inline void kset_put(struct kset *kset)
 {
@@ -250,5 +266,9 @@ static inline const struct kobj_type *get_ktype(const struct kobject *kobj)
 }
 
 extern const struct room kobject_room;
+
+/* On a variable: __free(kobject_put); see base/cleanup.h. */
+DEFINE_FREE(kobject_put, struct kobject *, if (!IS_ERR_OR_NULL(_T)) kobject_put(_T))
+DEFINE_FREE(kset_put, struct kset *, if (_T) kset_put(_T))
 
 #endif

@@ -13,6 +13,7 @@
 #include <karc/hw/spinlock.h>
 #include <karc/mm/gfp.h>
 #include <karc/refcount/arc.h>
+#include <karc/refcount/users.h>
 
 struct address_space;
 struct anon_vma;
@@ -121,7 +122,10 @@ enum { MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES, NR_MM_COUNTERS };
  */
 struct mm_struct {
 	struct arc arc;				/* mm_count */
-	atomic_t mm_users;
+	union {
+		struct arc_users users;
+		atomic_t mm_users;		/* the same, under Linux's name */
+	};
 	int map_count;				/* mmap_lock */
 	/* guarded by mmap_lock */
 	struct {

@@ -5,6 +5,7 @@
 #ifndef KARC_PROC_FILES_H
 #define KARC_PROC_FILES_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/site.h>
 #include <karc/mm/cache/file.h>
@@ -25,7 +26,9 @@ KARC_MUST_CHECK KARC_GIVES struct files_struct *dup_fd_site(struct files_struct 
 #define dup_fd(old) dup_fd_site(old, SITE())
 
 /* Gives one more reference. Context: any. */
-KARC_MUST_CHECK KARC_GIVES struct files_struct *files_get(struct files_struct *files);
+KARC_MUST_CHECK KARC_GIVES struct files_struct *files_get_site(struct files_struct *files,
+								const struct site *site);
+#define files_get(files) files_get_site((files), SITE())
 
 /* Takes one; the last closes every file, lowest number first. Context: any; closing may wait. */
 void put_files_struct(KARC_TAKES struct files_struct *files) KARC_PUTS(1);
@@ -53,12 +56,17 @@ int fd_install_at(struct files_struct *files, unsigned int fd, KARC_TAKES struct
 		  bool cloexec);
 
 /* The file at @fd: gives a reference, or NULL. Context: any but interrupts. */
-KARC_MUST_CHECK KARC_GIVES struct file *fget_files(struct files_struct *files, unsigned int fd);
+KARC_MUST_CHECK KARC_GIVES struct file *fget_files_site(struct files_struct *files,
+							 unsigned int fd, const struct site *site);
+#define fget_files(files, fd) fget_files_site((files), (fd), SITE())
 
 int close_fd_of(struct files_struct *files, unsigned int fd);		/* 0, -EBADF; may sleep */
 int fd_set_cloexec(struct files_struct *files, unsigned int fd, bool on);	/* 0, -EBADF */
 void do_close_on_exec(struct files_struct *files);			/* may sleep */
 unsigned int files_count(struct files_struct *files);	/* open now */
 unsigned int files_max(struct files_struct *files);	/* one past the highest possible fd so far */
+
+/* On a variable: __free(put_files_struct); see base/cleanup.h. */
+DEFINE_FREE(put_files_struct, struct files_struct *, if (_T) put_files_struct(_T))
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef KARC_PROC_FS_H
 #define KARC_PROC_FS_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/site.h>
 #include <karc/refcount/arc.h>
@@ -21,5 +22,8 @@ KARC_MUST_CHECK KARC_GIVES struct fs_struct *fs_alloc_site(unsigned int umask,
 							   const struct site *site);
 #define fs_alloc(umask) fs_alloc_site(umask, SITE())
 void put_fs_struct(KARC_TAKES struct fs_struct *fs) KARC_PUTS(1);
+
+/* On a variable: __free(put_fs_struct); see base/cleanup.h. */
+DEFINE_FREE(put_fs_struct, struct fs_struct *, if (_T) put_fs_struct(_T))
 
 #endif

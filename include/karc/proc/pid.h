@@ -9,6 +9,7 @@
 #ifndef KARC_PROC_PID_H
 #define KARC_PROC_PID_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/list.h>
 #include <karc/base/site.h>
@@ -49,20 +50,31 @@ KARC_MUST_CHECK KARC_GIVES struct pid *alloc_pid_site(pid_t want, const struct s
 #define alloc_pid(want) alloc_pid_site(want, SITE())
 
 /* One reference more: gives @pid. One less. NULL is ignored. Context: any. */
-struct pid *get_pid(struct pid *pid);
-void put_pid(KARC_TAKES struct pid *pid);
+struct pid *get_pid_site(struct pid *pid, const struct site *site);
+struct pid *(get_pid)(struct pid *pid);
+void put_pid_site(KARC_TAKES struct pid *pid, const struct site *site);
+void (put_pid)(KARC_TAKES struct pid *pid);
+#define put_pid(pid) put_pid_site((pid), SITE())
 
 #ifdef __clang_analyzer__
 KARC_RETAINS(pid);
 #define get_pid(ptr) ((struct pid *)KARC_RETAIN(pid, ptr))
+#define get_pid_site(ptr, site) get_pid(ptr)
+#else
+#define get_pid(pid) get_pid_site((pid), SITE())
 #endif
 
 /* The pid in use with this number. Gives a reference, or NULL. Context: any. */
-KARC_MUST_CHECK KARC_GIVES struct pid *find_get_pid(pid_t nr);
+KARC_MUST_CHECK KARC_GIVES struct pid *find_get_pid_site(pid_t nr, const struct site *site);
+KARC_MUST_CHECK KARC_GIVES struct pid *(find_get_pid)(pid_t nr);
+#define find_get_pid(nr) find_get_pid_site((nr), SITE())
 
 static inline pid_t pid_nr(const struct pid *pid)
 {
 	return pid ? pid->nr : 0;
 }
+
+/* On a variable: __free(put_pid); see base/cleanup.h. */
+DEFINE_FREE(put_pid, struct pid *, if (_T) put_pid(_T))
 
 #endif

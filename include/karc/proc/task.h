@@ -18,6 +18,7 @@
 #ifndef KARC_PROC_TASK_H
 #define KARC_PROC_TASK_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/list.h>
 #include <karc/base/site.h>
@@ -123,12 +124,18 @@ KARC_LENDS struct task_struct *get_current(void);
  *          parent.
  * Context: any. Model: Linux 6.1.
  */
-struct task_struct *get_task_struct(struct task_struct *task);
-void put_task_struct(KARC_TAKES struct task_struct *task);
+struct task_struct *get_task_struct_site(struct task_struct *task, const struct site *site);
+struct task_struct *(get_task_struct)(struct task_struct *task);
+void put_task_struct_site(KARC_TAKES struct task_struct *task, const struct site *site);
+void (put_task_struct)(KARC_TAKES struct task_struct *task);
+#define put_task_struct(task) put_task_struct_site((task), SITE())
 
 #ifdef __clang_analyzer__
 KARC_RETAINS(task_struct);
 #define get_task_struct(ptr) ((struct task_struct *)KARC_RETAIN(task_struct, ptr))
+#define get_task_struct_site(ptr, site) get_task_struct(ptr)
+#else
+#define get_task_struct(task) get_task_struct_site((task), SITE())
 #endif
 
 /* Protects what others may look at: mm, files, fs, comm, vfork_done. Never across a sleep. */
@@ -156,7 +163,10 @@ static inline bool same_thread_group(const struct task_struct *a, const struct t
 bool thread_group_empty(const struct task_struct *task);
 
 /* Its address space, with one user more, or NULL (kernel task, or past exit_mm). Context: any. */
-KARC_MUST_CHECK KARC_GIVES struct mm_struct *get_task_mm(struct task_struct *task);
+KARC_MUST_CHECK KARC_GIVES struct mm_struct *get_task_mm_site(struct task_struct *task,
+							       const struct site *site);
+KARC_MUST_CHECK KARC_GIVES struct mm_struct *(get_task_mm)(struct task_struct *task);
+#define get_task_mm(task) get_task_mm_site((task), SITE())
 
 /**
  * task_call - run fn(arg) as @task in kernel mode on its CPU, to its end
@@ -193,11 +203,17 @@ static inline bool task_is_dead(const struct task_struct *task)
 }
 
 /* The task with this pid. Gives a reference, or NULL. Context: any. */
-KARC_MUST_CHECK KARC_GIVES struct task_struct *find_get_task_by_vpid(pid_t nr);
+KARC_MUST_CHECK KARC_GIVES struct task_struct *find_get_task_site(pid_t nr,
+								   const struct site *site);
+KARC_MUST_CHECK KARC_GIVES struct task_struct *(find_get_task_by_vpid)(pid_t nr);
+#define find_get_task_by_vpid(nr) find_get_task_site((nr), SITE())
 
 /* At most TASK_COMM_LEN - 1 bytes are kept. Context: the task itself, or nobody runs it. */
 void set_task_comm(struct task_struct *task, const char *comm);
 
 extern const struct room proc_room;
+
+/* On a variable: __free(put_task); see base/cleanup.h. */
+DEFINE_FREE(put_task, struct task_struct *, if (_T) put_task_struct(_T))
 
 #endif

@@ -10,6 +10,7 @@
 #define KARC_REFCOUNT_RCU_H
 
 #include <karc/base/atomic.h>
+#include <karc/base/cleanup.h>
 #include <karc/base/compiler.h>
 #include <karc/base/contract.h>
 #include <karc/base/types.h>
@@ -28,11 +29,13 @@ typedef void (*call_rcu_func_t)(struct rcu_head *head, rcu_callback_t func);
 /* Nests. Between the two the CPU keeps its fiber; sleeping is reported by might_sleep(). */
 static inline void rcu_read_lock(void)
 {
+	KARC_STEP_EVENT(karc_cpu->machine, KARC_READS);
 	preempt_disable();
 }
 
 static inline void rcu_read_unlock(void)
 {
+	KARC_STEP_EVENT(karc_cpu->machine, KARC_READS);
 	preempt_enable();
 }
 
@@ -96,7 +99,7 @@ unsigned long rcu_nr_pending(void);
  * Loading a published pointer. An acquire load: it costs nothing on x86, and the thread sanitizer
  * understands it, unlike a dependency.
  */
-#define rcu_dereference_raw(p)		__atomic_load_n(&(p), __ATOMIC_ACQUIRE)
+#define rcu_dereference_raw(p)		__atomic_load_n(KARC_STEPPED(&(p), KARC_READS), __ATOMIC_ACQUIRE)
 #define rcu_dereference_check(p, c)	((void)sizeof((long)(c)), rcu_dereference_raw(p))
 #define rcu_dereference(p)		rcu_dereference_raw(p)
 #define rcu_dereference_bh(p)		rcu_dereference_raw(p)
@@ -111,7 +114,7 @@ unsigned long rcu_nr_pending(void);
 #define rcu_pointer_handoff(p)		(p)
 
 /* Publish. Pairs with rcu_dereference(). */
-#define rcu_assign_pointer(p, v)	__atomic_store_n(&(p), (v), __ATOMIC_RELEASE)
+#define rcu_assign_pointer(p, v)	karc_store(&(p), (v), __ATOMIC_RELEASE)
 /* Publish NULL or what readers can see already: no ordering. */
 #define RCU_INIT_POINTER(p, v)		WRITE_ONCE(p, v)
 #define RCU_INITIALIZER(v)		(v)
@@ -122,5 +125,8 @@ unsigned long rcu_nr_pending(void);
 	__typeof__(p) karc_old_ = rcu_dereference_protected((p), (c));		\
 	rcu_assign_pointer((p), (v));						\
 	karc_old_; }))
+
+/* guard(rcu)(); see base/cleanup.h. */
+DEFINE_LOCK_GUARD_0(rcu, rcu_read_lock(), rcu_read_unlock())
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * refcount.h - refcount_t: a counter that saturates instead of wrapping
  *
- * Names, values, orderings and warnings are those of Linux 6.1. A counter in
+ * Names, values, orderings and warnings are those of Linux 6.1; refcount_set_release() and the
+ * _acquire forms came later. A counter in
  * [1, REFCOUNT_MAX] is alive, 0 is dead, everything negative is saturated: it stays there and
  * what it guards is never freed. Each of the warnings is given once per machine.
  *
@@ -39,17 +40,27 @@ enum refcount_saturation_type {
 	REFCOUNT_DEC_LEAK,
 };
 
+/* The counter itself, for an access that other CPUs race with; see KARC_STEPPED(). */
+#define KARC_REFS(r)		KARC_STEPPED(&(r)->refs.counter, KARC_WRITES)
+#define KARC_REFS_READ(r)	KARC_STEPPED(&(r)->refs.counter, KARC_READS)
+
 /* Pin the counter at REFCOUNT_SATURATED and say why. Context: any. */
 void refcount_warn_saturate(refcount_t *r, enum refcount_saturation_type t) __cold;
 
 static inline void refcount_set(refcount_t *r, int n)
 {
-	__atomic_store_n(&r->refs.counter, n, __ATOMIC_RELAXED);
+	__atomic_store_n(KARC_REFS(r), n, __ATOMIC_RELAXED);
+}
+
+/* As refcount_set(); what was written before is seen by who acquires a reference after it. */
+static inline void refcount_set_release(refcount_t *r, int n)
+{
+	smp_store_release(&r->refs.counter, n);
 }
 
 static inline unsigned int refcount_read(const refcount_t *r)
 {
-	return (unsigned int)__atomic_load_n(&r->refs.counter, __ATOMIC_RELAXED);
+	return (unsigned int)__atomic_load_n(KARC_REFS_READ(r), __ATOMIC_RELAXED);
 }
 
 /* @old + @i as the machine counts: wraps. */
@@ -61,7 +72,7 @@ static inline int karc_refcount_sum(int old, int i)
 /* The __refcount_ forms also store the value found before the operation in *@oldp. */
 static inline void __refcount_add(int i, refcount_t *r, int *oldp)
 {
-	int old = __atomic_fetch_add(&r->refs.counter, i, __ATOMIC_RELAXED);
+	int old = __atomic_fetch_add(KARC_REFS(r), i, __ATOMIC_RELAXED);
 
 	if (oldp)
 		*oldp = old;
@@ -87,20 +98,26 @@ static inline void refcount_inc(refcount_t *r)
 	__refcount_add(1, r, NULL);
 }
 
-static inline __must_check bool __refcount_add_not_zero(int i, refcount_t *r, int *oldp)
+static inline __must_check bool karc_refcount_add_not_zero(int i, refcount_t *r, int *oldp,
+							   int order)
 {
 	int old = (int)refcount_read(r);
 
 	do {
 		if (!old)
 			break;
-	} while (!__atomic_compare_exchange_n(&r->refs.counter, &old, karc_refcount_sum(old, i),
-					      false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	} while (!__atomic_compare_exchange_n(KARC_REFS(r), &old, karc_refcount_sum(old, i),
+					      false, order, __ATOMIC_RELAXED));
 	if (oldp)
 		*oldp = old;
 	if (unlikely((old | karc_refcount_sum(old, i)) < 0))
 		refcount_warn_saturate(r, REFCOUNT_ADD_NOT_ZERO_OVF);
 	return old != 0;
+}
+
+static inline __must_check bool __refcount_add_not_zero(int i, refcount_t *r, int *oldp)
+{
+	return karc_refcount_add_not_zero(i, r, oldp, __ATOMIC_RELAXED);
 }
 
 /* False when the count is zero, and then nothing changed. True for a saturated counter. */
@@ -119,9 +136,30 @@ static inline __must_check bool refcount_inc_not_zero(refcount_t *r)
 	return __refcount_add_not_zero(1, r, NULL);
 }
 
+/* For objects whose memory is used again at once: the reads of the new object come after. */
+static inline __must_check bool __refcount_add_not_zero_acquire(int i, refcount_t *r, int *oldp)
+{
+	return karc_refcount_add_not_zero(i, r, oldp, __ATOMIC_ACQUIRE);
+}
+
+static inline __must_check bool refcount_add_not_zero_acquire(int i, refcount_t *r)
+{
+	return __refcount_add_not_zero_acquire(i, r, NULL);
+}
+
+static inline __must_check bool __refcount_inc_not_zero_acquire(refcount_t *r, int *oldp)
+{
+	return __refcount_add_not_zero_acquire(1, r, oldp);
+}
+
+static inline __must_check bool refcount_inc_not_zero_acquire(refcount_t *r)
+{
+	return __refcount_add_not_zero_acquire(1, r, NULL);
+}
+
 static inline __must_check bool __refcount_sub_and_test(int i, refcount_t *r, int *oldp)
 {
-	int old = __atomic_fetch_sub(&r->refs.counter, i, __ATOMIC_RELEASE);
+	int old = __atomic_fetch_sub(KARC_REFS(r), i, __ATOMIC_RELEASE);
 
 	if (oldp)
 		*oldp = old;
@@ -153,7 +191,7 @@ static inline __must_check bool refcount_dec_and_test(refcount_t *r)
 
 static inline void __refcount_dec(refcount_t *r, int *oldp)
 {
-	int old = __atomic_fetch_sub(&r->refs.counter, 1, __ATOMIC_RELEASE);
+	int old = __atomic_fetch_sub(KARC_REFS(r), 1, __ATOMIC_RELEASE);
 
 	if (oldp)
 		*oldp = old;

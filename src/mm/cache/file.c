@@ -31,6 +31,7 @@
  */
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -38,6 +39,7 @@
 #include <karc/mm/cache/filemap.h>
 #include <karc/mm/cache/shmem.h>
 #include <karc/mm/slab/kmalloc.h>
+#include <karc/refcount/holder.h>
 #include "internal.h"
 
 #define NAME_BYTES_MAX	4096
@@ -50,12 +52,37 @@ static void file_drop(void *obj)
 		file->f_op->release(file->f_inode, file);
 }
 
+static void private_data_visit(void *obj, void (*see)(void *arg, struct arc *child), void *arg)
+{
+	const struct file *file = obj;
+	struct arc *child = NULL;
+
+	if (file->f_op && file->f_op->private_arc)
+		child = file->f_op->private_arc(file);
+	if (child)
+		see(arg, child);
+}
+
+/* ->release has ended what private_data held, in the drop. */
+static struct arc *nothing_to_take(void *obj)
+{
+	(void)obj;
+	return NULL;
+}
+
 static void file_free(void *obj)
 {
 	kmem_cache_free(cache_state()->filp_cache, obj);
 }
 
+static void file_describe(const void *obj, char *buf, size_t bytes)
+{
+	snprintf(buf, bytes, "%s", file_name(obj));
+}
+
 static const struct arc_field file_fields[] = {
+	{ .kind = ARC_FIELD_VISITOR, .name = "private_data", .count = 1,
+	  .ops = { .take = nothing_to_take, .visit = private_data_visit } },
 	ARC_OWNED(file, f_inode, inode),
 	ARC_FIELDS_END
 };
@@ -65,7 +92,7 @@ static const struct arc_type file_type = {
 	.size = sizeof(struct file),
 	.offset = offsetof(struct file, arc),
 	.flags = ARC_SLEEPS,
-	.ops = { .drop = file_drop, .free = file_free },
+	.ops = { .drop = file_drop, .free = file_free, .describe = file_describe },
 	.fields = file_fields,
 };
 
@@ -90,12 +117,21 @@ static void inode_free(void *obj)
 	kmem_cache_free(cache_state()->inode_cache, inode);
 }
 
+static void inode_describe(const void *obj, char *buf, size_t bytes)
+{
+	const struct inode *inode = obj;
+	unsigned long nr = READ_ONCE(inode->i_data.nrpages);
+
+	snprintf(buf, bytes, "%s, %lu page%s", inode->i_dentry.d_name.name, nr,
+		 nr == 1 ? "" : "s");
+}
+
 static const struct arc_type inode_type = {
 	.name = "inode",
 	.size = sizeof(struct inode),
 	.offset = offsetof(struct inode, arc),
 	.flags = ARC_SLEEPS | ARC_FINDABLE,
-	.ops = { .drop = inode_drop, .free = inode_free },
+	.ops = { .drop = inode_drop, .free = inode_free, .describe = inode_describe },
 };
 
 int file_types_register(void)
@@ -169,6 +205,7 @@ struct file *KARC_BODY(file_open_inode_site)(struct inode *inode, unsigned int f
 	file->f_flags = flags;
 	file->f_mode = mode_of_flags(flags);
 	arc_init_site(&file->arc, &file_type, site);
+	arc_hand_to_field(&inode->arc, &file->arc, "f_inode");
 	err = inode->i_fop && inode->i_fop->open ? inode->i_fop->open(inode, file) : 0;
 	if (err) {
 		/* Not opened, so ->release is not owed: f_op is still NULL. */

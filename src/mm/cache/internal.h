@@ -14,6 +14,8 @@
 
 #define PAGE_WAIT_QUEUES	16
 
+struct arc_graph_source;
+
 /* One per machine: machine->room[ROOM_CACHE]. */
 struct cache_room_state {
 	struct kmem_cache *filp_cache;		/* "filp" */
@@ -49,6 +51,9 @@ void mapping_zero_range(struct address_space *mapping, loff_t from, loff_t to);
 
 /* shmem.c: pages of Committed_AS because of @inode; 0 for other kinds. */
 long shmem_accounted_by(const struct inode *inode);
+
+/* graph.c */
+extern const struct arc_graph_source cache_graph_source;
 
 /* file.c, rmap.c: types known to the ledger. */
 int file_types_register(void);

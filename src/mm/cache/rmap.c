@@ -31,6 +31,7 @@
 #include <karc/mm/phys/page.h>
 #include <karc/mm/phys/vmstat.h>
 #include <karc/mm/vm_flags.h>
+#include <karc/refcount/holder.h>
 #include "internal.h"
 
 static void anon_vma_free(void *obj)
@@ -121,6 +122,7 @@ int anon_vma_prepare(struct vm_area_struct *vma)
 	spin_lock(&vma->vm_mm->page_table_lock);
 	if (!vma->anon_vma) {
 		smp_store_release(&vma->anon_vma, anon_vma);
+		arc_hand_to_field(&anon_vma->arc, &vma->arc, "anon_vma");
 		anon_vma = NULL;
 	}
 	spin_unlock(&vma->vm_mm->page_table_lock);
@@ -130,8 +132,10 @@ int anon_vma_prepare(struct vm_area_struct *vma)
 
 int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
 {
-	if (src->anon_vma)
+	if (src->anon_vma) {
 		dst->anon_vma = get_anon_vma(src->anon_vma);
+		arc_hand_to_field(&dst->anon_vma->arc, &dst->arc, "anon_vma");
+	}
 	return 0;
 }
 
@@ -145,7 +149,9 @@ int anon_vma_fork(struct vm_area_struct *dst, struct vm_area_struct *src)
 	if (!anon_vma)
 		return -ENOMEM;
 	anon_vma->parent = get_anon_vma(src->anon_vma);
+	arc_hand_to_field(&anon_vma->parent->arc, &anon_vma->arc, "parent");
 	dst->anon_vma = anon_vma;
+	arc_hand_to_field(&anon_vma->arc, &dst->arc, "anon_vma");
 	return 0;
 }
 

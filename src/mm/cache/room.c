@@ -7,6 +7,7 @@
 #include <karc/base/err.h>
 #include <karc/base/hostmem.h>
 #include <karc/mm/cache/rmap.h>
+#include <karc/refcount/graph.h>
 #include "internal.h"
 
 static void destroy_caches(struct cache_room_state *s)
@@ -49,6 +50,8 @@ static int cache_init(struct machine *m)
 	err = file_types_register();
 	if (!err)
 		err = rmap_types_register();
+	if (!err)
+		err = arc_graph_source_register(&cache_graph_source);
 	if (err)
 		goto destroy;
 	machine_set_room(m, ROOM_CACHE, s);
@@ -64,6 +67,7 @@ static void cache_exit(struct machine *m)
 {
 	struct cache_room_state *s = machine_room(m, ROOM_CACHE);
 
+	arc_graph_source_unregister(&cache_graph_source);
 	destroy_caches(s);
 	machine_set_room(m, ROOM_CACHE, NULL);
 	hostmem_free(NULL, s);

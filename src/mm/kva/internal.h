@@ -13,6 +13,7 @@
 #include <karc/mm/phys/page_alloc.h>
 #include <karc/mm/phys/vmstat.h>
 
+struct arc_graph_source;
 struct kmap_state;
 
 /* An area and its place in the tree. [va_start, va_end) includes the guard page. */
@@ -53,6 +54,9 @@ int area_map_pages(struct vmap_area *va, struct page **pages, unsigned int nr_pa
 
 /* vmalloc.c */
 void area_release(struct vmap_area *va);
+
+/* graph.c */
+extern const struct arc_graph_source kva_graph_source;
 
 /* highmem.c */
 int kmap_init(struct kva *kva);

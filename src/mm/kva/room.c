@@ -6,6 +6,7 @@
  * frames and its descriptor are not reported once more below. The check cites the invariants of
  * vmap.c (V) and highmem.c (K).
  */
+#include <karc/refcount/graph.h>
 #include "internal.h"
 
 static int kva_init(struct machine *m)
@@ -27,8 +28,13 @@ static int kva_init(struct machine *m)
 	err = kmap_init(kva);
 	if (err)
 		goto destroy_cache;
+	err = arc_graph_source_register(&kva_graph_source);
+	if (err)
+		goto kmap_exit;
 	machine_set_room(m, ROOM_KVA, kva);
 	return 0;
+kmap_exit:
+	kmap_exit(kva);
 destroy_cache:
 	kmem_cache_destroy(kva->area_cache);
 free_kva:
@@ -40,6 +46,7 @@ static void kva_exit(struct machine *m)
 {
 	struct kva *kva = machine_room(m, ROOM_KVA);
 
+	arc_graph_source_unregister(&kva_graph_source);
 	while (kva->areas.rb_node) {
 		struct vmap_area *va = rb_entry(rb_first(&kva->areas), struct vmap_area, node);
 

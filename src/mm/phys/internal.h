@@ -23,6 +23,8 @@ struct frame_track {
 #define PB_TYPE_MASK	0x07u
 #define PB_POISONED	0x80u		/* AddressSanitizer was told about frames in it */
 
+struct arc_graph_source;
+
 struct phys {
 	struct machine *machine;
 	unsigned long max_pfn;
@@ -108,6 +110,9 @@ static inline unsigned int buddy_order(const struct page *page)
 {
 	return (unsigned int)page->private;
 }
+
+/* graph.c */
+extern const struct arc_graph_source phys_graph_source;
 
 /* page.c */
 bool page_is_damaged(const struct page *page, unsigned long bad_flags);

@@ -11,6 +11,7 @@
 
 #include <karc/base/hostmem.h>
 #include <karc/base/log.h>
+#include <karc/refcount/graph.h>
 #include <karc/mm/phys/poison.h>
 #include "internal.h"
 
@@ -55,11 +56,15 @@ static int phys_init(struct machine *m)
 		if (!phys->track)
 			goto free_pageblock;
 	}
-	if (zones_init(phys))
+	if (arc_graph_source_register(&phys_graph_source))
 		goto unmap_track;
+	if (zones_init(phys))
+		goto unregister;
 	machine_set_room(m, ROOM_PHYS, phys);
 	pcp_init(phys);
 	return 0;
+unregister:
+	arc_graph_source_unregister(&phys_graph_source);
 unmap_track:
 	if (phys->track)
 		hostmem_unmap(machine_hostmem(m), phys->track, track_bytes(phys));
@@ -162,6 +167,7 @@ static void phys_exit(struct machine *m)
 	struct phys *phys = phys_of(m);
 	struct phys_stats stats;
 
+	arc_graph_source_unregister(&phys_graph_source);
 	drain_all_pages(NULL);
 	stats = phys_stats(m);
 	if (stats.nr_buddy != stats.nr_managed)

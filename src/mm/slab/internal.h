@@ -12,6 +12,7 @@
 #include <karc/mm/phys/pcp.h>
 #include <karc/mm/phys/poison.h>
 #include <karc/mm/slab/kmalloc.h>
+#include <karc/mm/slab/kmalloc_sized.h>
 #include <karc/mm/slab/slab.h>
 
 typedef u16 freelist_idx_t;
@@ -31,16 +32,10 @@ struct obj_track {
 	const struct site *freed;
 };
 
-enum kmalloc_type { KMALLOC_NORMAL, KMALLOC_DMA, NR_KMALLOC_TYPES };
-
-/* kmalloc's table, in Linux's order: index 0 is unused, 1 and 2 are the odd sizes. */
-#define NR_KMALLOC_SIZES	(KMALLOC_SHIFT_HIGH + 1)
-#define KMALLOC_CLASS(type, index)	((type) * NR_KMALLOC_SIZES + (index) + 1)
-#define NR_KMALLOC_CLASSES	(NR_KMALLOC_TYPES * NR_KMALLOC_SIZES + 1)
-
 /* page->private of a block that kmalloc() got from the buddy. */
 #define KMALLOC_LARGE_MARK	0x636f6c6c616d6bUL
 
+struct arc_graph_source;
 struct percpu_state;
 
 struct slab_state {
@@ -57,15 +52,6 @@ struct slab_state {
 	spinlock_t percpu_lock;		/* for making it */
 	struct array_cache none;	/* stands for an array that was not needed yet: limit 0 */
 };
-
-/* The slab room's hot area of a CPU. */
-struct slab_hot {
-	struct slab_state *state;
-	u16 *frame_class;
-	struct array_cache *kmalloc_cache[NR_KMALLOC_CLASSES];	/* by class */
-};
-
-static_assert(sizeof(struct slab_hot) <= CPU_HOT_BYTES, "slab_hot does not fit");
 
 static inline struct slab_hot *slab_hot(void)
 {
@@ -158,6 +144,10 @@ void cache_unmake(struct kmem_cache *cachep);
 /* kmalloc.c */
 int kmalloc_init(struct slab_state *state);
 struct kmem_cache *kmalloc_slab(struct slab_state *state, size_t size, gfp_t gfp);
+bool kmalloc_is_large(const struct page *page);	/* head of a block from the buddy */
+
+/* graph.c */
+extern const struct arc_graph_source slab_graph_source;
 
 /* percpu.c */
 void percpu_alloc_exit(struct slab_state *state);

@@ -117,7 +117,7 @@ static void *kmalloc_large(size_t size, gfp_t gfp, const struct site *site)
 	return page_to_virt(page);
 }
 
-static bool is_large(const struct page *page)
+bool kmalloc_is_large(const struct page *page)
 {
 	return PageHead(page) && !PageSlab(page) && page_private(page) == KMALLOC_LARGE_MARK;
 }
@@ -160,7 +160,7 @@ static noinline void kfree_slow(const void *p, const struct site *site)
 	page = virt_to_head_page(p);
 	if (likely(PageSlab(page)))
 		slab_free(page->slab_cache, (void *)p, site);
-	else if (is_large(page))
+	else if (kmalloc_is_large(page))
 		free_large_kmalloc(page, p, site);
 	else
 		report_bad_free("kfree", p, site);
@@ -205,7 +205,7 @@ size_t ksize(const void *p)
 	page = virt_to_head_page(p);
 	if (PageSlab(page))
 		size = page->slab_cache->object_size;
-	else if (is_large(page))
+	else if (kmalloc_is_large(page))
 		size = page_size(page);
 	WARN(!size, "ksize: %s", foreign_kind(p));
 	/* From now on the caller may use all of it. */
@@ -288,7 +288,7 @@ void kfree_rcu_callback(struct rcu_head *head)
 {
 	void *obj = slab_object_of(head, NULL);
 
-	if (!obj && virt_addr_valid(head) && is_large(virt_to_head_page(head)))
+	if (!obj && virt_addr_valid(head) && kmalloc_is_large(virt_to_head_page(head)))
 		obj = page_to_virt(virt_to_head_page(head));
 	kfree_site(obj ? obj : (void *)head, SITE());
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <karc/base/bitmap.h>
+#include <karc/refcount/graph.h>
 #include "internal.h"
 
 static size_t frame_class_bytes(const struct slab_state *state)
@@ -63,12 +64,16 @@ static int slab_init(struct machine *m)
 	if (!state->track)
 		goto unmap_class;
 	hot_init(state);
+	if (arc_graph_source_register(&slab_graph_source))
+		goto unmap_objects;
 	if (kmalloc_init(state))
 		goto free_caches;
 	machine_set_room(m, ROOM_SLAB, state);
 	return 0;
 free_caches:
+	arc_graph_source_unregister(&slab_graph_source);
 	caches_free(state);
+unmap_objects:
 	hostmem_unmap(machine_hostmem(m), state->track, track_bytes(state));
 unmap_class:
 	hostmem_unmap(machine_hostmem(m), state->frame_class, frame_class_bytes(state));
@@ -151,6 +156,7 @@ static void slab_exit(struct machine *m)
 	struct slab_state *state = machine_room(m, ROOM_SLAB);
 	struct kmem_cache *cachep;
 
+	arc_graph_source_unregister(&slab_graph_source);
 	wait_for_rcu();
 	list_for_each_entry(cachep, &state->caches, list) {
 		drain_arrays(cachep);

@@ -485,26 +485,44 @@ void *slab_alloc(struct kmem_cache *cachep, gfp_t gfp, size_t size, const struct
 
 /* ---- arrays to slabs ---- */
 
+/* A slab that objects came back to, onto the list that its count asks for. I1. */
+static void requeue_slab(struct kmem_cache_node *n, struct page *page)
+{
+	list_del(&page->slab_list);
+	if (page->slab_active == 0) {
+		list_add(&page->slab_list, &n->slabs_free);
+		count_add(n->free_slabs, 1);
+	} else {
+		list_add_tail(&page->slab_list, &n->slabs_partial);
+	}
+}
+
 /* Objects back to their slabs; slabs that go are put on @list. list_lock of @node is held. */
 static void free_block(struct kmem_cache *cachep, void **objpp, unsigned int nr_objects, int node,
 		       struct list_head *list)
 {
 	struct kmem_cache_node *n = get_node(cachep, node);
-	struct page *page;
+	size_t slab_bytes = PAGE_SIZE << cachep->gfporder;
+	unsigned int nr = 0, nr_of_page = 0;
+	struct page *page = NULL;
+	char *base = NULL;
 
 	for (unsigned int i = 0; i < nr_objects; i++) {
-		page = virt_to_head_page(objpp[i]);
+		if (!page || (size_t)((char *)objpp[i] - base) >= slab_bytes) {
+			if (nr_of_page)
+				requeue_slab(n, page);
+			page = virt_to_head_page(objpp[i]);
+			base = page_to_virt(page);
+			nr_of_page = 0;
+		}
 		if (unlikely(!slab_put_obj(cachep, page, objpp[i])))
 			continue;
-		count_add(n->free_objects, 1);
-		list_del(&page->slab_list);
-		if (page->slab_active == 0) {
-			list_add(&page->slab_list, &n->slabs_free);
-			count_add(n->free_slabs, 1);
-		} else {
-			list_add_tail(&page->slab_list, &n->slabs_partial);
-		}
+		nr_of_page++;
+		nr++;
 	}
+	if (nr_of_page)
+		requeue_slab(n, page);
+	count_add(n->free_objects, nr);
 	while (n->free_objects > n->free_limit && !list_empty(&n->slabs_free)) {
 		count_add(n->free_objects, -(unsigned long)cachep->num);
 		page = list_last_entry(&n->slabs_free, struct page, slab_list);

@@ -17,6 +17,7 @@
 #include <karc/mm/space/memory.h>
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/overcommit.h>
+#include <karc/refcount/holder.h>
 
 #include "mmap_internal.h"
 
@@ -88,8 +89,10 @@ int dup_mmap(struct mm_struct *mm, struct mm_struct *oldmm)
 	mmap_write_lock(oldmm);
 	down_write_nested(&mm->mmap_lock, 1);
 	dup_settings(mm, oldmm);
-	if (oldmm->exe_file)
+	if (oldmm->exe_file) {
 		mm->exe_file = get_file(oldmm->exe_file);
+		arc_hand_to_field(&mm->exe_file->arc, &mm->arc, "exe_file");
+	}
 	for_each_vma_of(oldmm, vma) {
 		err = dup_vma(mm, oldmm, vma);
 		if (err)

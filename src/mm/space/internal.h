@@ -11,6 +11,8 @@
 #include <karc/mm/space/overcommit.h>
 #include <karc/refcount/arc.h>
 
+struct arc_graph_source;
+
 struct space_state {
 	struct kmem_cache *mm_cache;		/* "mm_struct" */
 	struct kmem_cache *vma_cache;		/* "vm_area_struct" */
@@ -25,6 +27,9 @@ struct space_state {
 
 extern const struct arc_type mm_struct_type;
 extern const struct arc_type vma_type;
+
+/* graph.c */
+extern const struct arc_graph_source space_graph_source;
 
 /* overcommit.c: defaults that depend on the size of memory. */
 void overcommit_init(struct machine *m, struct space_state *space);

@@ -9,17 +9,17 @@
  *                 mm ==owns==> VMAs (through the index), root table, exe_file
  *                 the machine's list of mms holds nothing; lookups use arc_tryget under its lock
  *
- * Invariants      I7 mm_users > 0 implies one arc reference on their behalf
+ * Invariants      I7 mm_users > 0 implies one arc reference on their behalf (refcount/users.c)
  *                 I8 an mm without users has no VMA, no page and no table but its root
  *                 I9 when the struct goes, each rss counter and pgtables_bytes are zero
  *                    ("Bad rss-counter state" otherwise)
  *
- * Locking         mm_users: atomic. The machine's list: space_state.mm_lock. The rest of the
+ * Locking         mm_users: a refcount_t. The machine's list: space_state.mm_lock. The rest of the
  *                 struct: see mm_types.h.
  *
  * Life            mm_alloc        users 1, count 1
  *                 mmput, last     __mmput: exit_mmap (unmap_vmas, free_pgtables, each VMA put),
- *                                 exe_file put, mmdrop
+ *                                 exe_file put; then the users' reference goes, as in mmdrop
  *                 mmdrop, last    destructor callbacks, then __mmdrop: mm_free_pgd, check_mm;
  *                                 the memory goes back when no VMA remembers it: free_mm
  *
@@ -34,6 +34,8 @@
 #include <karc/mm/space/memory.h>
 #include <karc/mm/space/mm.h>
 #include <karc/mm/space/profile.h>
+#include <karc/refcount/users.h>
+#include <stdio.h>
 
 #include "internal.h"
 #include "vma_internal.h"
@@ -52,7 +54,7 @@ void mm_flag_assign(struct mm_struct *mm, unsigned int bit, bool value)
 
 unsigned int mm_users(const struct mm_struct *mm)
 {
-	return (unsigned int)atomic_read(&mm->mm_users);
+	return arc_users_count(&mm->arc);
 }
 
 unsigned int mm_count(const struct mm_struct *mm)
@@ -122,6 +124,16 @@ static void mm_arc_check(const void *obj, struct check_report *report)
 		check_fail(report, "I8: mm %llu has %d VMAs and no user", mm_nr(mm), mm->map_count);
 }
 
+static void mm_describe(const void *obj, char *buf, size_t bytes)
+{
+	const struct mm_struct *mm = obj;
+
+	snprintf(buf, bytes, "mm %llu, %d mapping%s", mm_nr(mm), mm->map_count,
+		 mm->map_count == 1 ? "" : "s");
+}
+
+static void __mmput(void *obj);
+
 static const struct arc_field mm_fields[] = {
 	ARC_LIST(mm_struct, vmas.list, vm_area_struct, vm_list),
 	ARC_OWNED(mm_struct, exe_file, file),
@@ -132,11 +144,14 @@ const struct arc_type mm_struct_type = {
 	.name = "mm_struct",
 	.size = sizeof(struct mm_struct),
 	.offset = offsetof(struct mm_struct, arc),
+	.users = offsetof(struct mm_struct, users),
 	.flags = ARC_FINDABLE,
 	.ops = {
+		.on_last_user = __mmput,
 		.drop = __mmdrop,
 		.free = free_mm,
 		.check = mm_arc_check,
+		.describe = mm_describe,
 	},
 	.fields = mm_fields,
 };
@@ -172,7 +187,6 @@ static void mm_init_fresh(struct mm_struct *mm)
 	INIT_LIST_HEAD(&mm->vmas.list);
 	init_rwsem_rank(&mm->mmap_lock, LR_MMAP);
 	mm->page_table_lock = SPIN_LOCK_UNLOCKED_RANK(LR_PGTABLE);
-	atomic_set(&mm->mm_users, 1);
 }
 
 static void mm_enlist(struct mm_struct *mm)
@@ -205,6 +219,7 @@ struct mm_struct *KARC_BODY(mm_alloc_site)(const struct site *site)
 	};
 	mm_set_layout(mm, mm_profile_newest(), NULL, space->sysctl.legacy_va_layout);
 	arc_init_site(&mm->arc, &mm_struct_type, site);
+	arc_users_init_site(&mm->arc, site);
 	mm_enlist(mm);
 	return mm;
 }
@@ -216,60 +231,87 @@ struct mm_struct *(mm_alloc)(void)
 
 /* ---- counts ---- */
 
+struct mm_struct *(mmget_site)(struct mm_struct *mm, const struct site *site)
+{
+	arc_users_get_site(&mm->arc, site);
+	return mm;
+}
+
 struct mm_struct *(mmget)(struct mm_struct *mm)
 {
-	int before = atomic_fetch_inc(&mm->mm_users);
+	return mmget_site(mm, SITE());
+}
 
-	WARN_ON(before <= 0);
-	return mm;
+bool mmget_not_zero_site(struct mm_struct *mm, const struct site *site)
+{
+	return arc_users_tryget_site(&mm->arc, site) != NULL;
 }
 
 bool (mmget_not_zero)(struct mm_struct *mm)
 {
-	return atomic_add_unless(&mm->mm_users, 1, 0);
+	return mmget_not_zero_site(mm, SITE());
+}
+
+struct mm_struct *(mmgrab_site)(struct mm_struct *mm, const struct site *site)
+{
+	arc_get_site(&mm->arc, site);
+	return mm;
 }
 
 struct mm_struct *(mmgrab)(struct mm_struct *mm)
 {
-	arc_get(&mm->arc);
-	return mm;
+	return mmgrab_site(mm, SITE());
 }
 
-void KARC_BODY(mmdrop)(struct mm_struct *mm)
+static void trace_mmdrop(struct mm_struct *mm)
 {
-	unsigned int count;
+	unsigned int count = mm_count(mm);
 
+	trace_step("mmdrop", "mm %llu: mm_count %u -> %u", mm_nr(mm), count, count - 1);
+}
+
+void KARC_BODY(mmdrop_site)(struct mm_struct *mm, const struct site *site)
+{
 	if (!mm)
 		return;
-	count = mm_count(mm);
-	trace_step("mmdrop", "mm %llu: mm_count %u -> %u", mm_nr(mm), count, count - 1);
-	arc_put(&mm->arc);
+	trace_mmdrop(mm);
+	arc_put_site(&mm->arc, site);
 }
 
-/* The last user is gone. */
-static void __mmput(struct mm_struct *mm)
+void (mmdrop)(struct mm_struct *mm)
 {
+	mmdrop_site(mm, SITE());
+}
+
+/* The last user is gone; their common reference goes right after this. */
+static void __mmput(void *obj)
+{
+	struct mm_struct *mm = obj;
 	struct file *exe_file = mm->exe_file;
 
 	exit_mmap(mm);
 	mm->exe_file = NULL;
 	if (exe_file)
 		fput(exe_file);
-	mmdrop(mm);
+	trace_mmdrop(mm);
 }
 
-void KARC_BODY(mmput)(struct mm_struct *mm)
+void KARC_BODY(mmput_site)(struct mm_struct *mm, const struct site *site)
 {
-	int left;
+	unsigned int users;
 
 	if (!mm)
 		return;
 	might_sleep();
-	left = atomic_dec_if_positive(&mm->mm_users);
-	BUG_ON(left < 0);
-	trace_step("mmput", "mm %llu: mm_users %d -> %d", mm_nr(mm), left + 1, left);
-	if (!left)
-		__mmput(mm);
+	users = mm_users(mm);
+	BUG_ON(!users);
+	trace_step("mmput", "mm %llu: mm_users %u -> %u", mm_nr(mm), users, users - 1);
+	arc_users_put_site(&mm->arc, site);
+}
+
+void (mmput)(struct mm_struct *mm)
+{
+	mmput_site(mm, SITE());
 }
 
 /* ---- emptying the space ---- */

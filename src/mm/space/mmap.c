@@ -25,6 +25,7 @@
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/overcommit.h>
 #include <karc/mm/space/profile.h>
+#include <karc/refcount/holder.h>
 #include <limits.h>
 #include <sys/stat.h>
 
@@ -107,6 +108,7 @@ static struct vm_area_struct *region_vma(struct mm_struct *mm, const struct regi
 		vma->vm_file = file;
 	}
 	if (vma->vm_file) {
+		arc_hand_to_field(&vma->vm_file->arc, &vma->arc, "vm_file");
 		err = call_mmap(vma->vm_file, vma);
 		if (err)
 			goto free_vma;

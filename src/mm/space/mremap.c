@@ -29,6 +29,7 @@
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/overcommit.h>
 #include <karc/mm/space/profile.h>
+#include <karc/refcount/holder.h>
 
 #include "mmap_internal.h"
 
@@ -233,8 +234,10 @@ static struct vm_area_struct *move_target(struct remap *r, struct vma_stock *sto
 	new->vm_start = shape.start;
 	new->vm_end = shape.end;
 	new->vm_pgoff = shape.pgoff;
-	if (vma->anon_vma)
+	if (vma->anon_vma) {
 		new->anon_vma = get_anon_vma(vma->anon_vma);
+		arc_hand_to_field(&new->anon_vma->arc, &new->arc, "anon_vma");
+	}
 	if (new->vm_ops && new->vm_ops->open)
 		new->vm_ops->open(new);
 	return vma_link(r->mm, new);

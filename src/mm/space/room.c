@@ -9,6 +9,7 @@
 #include <karc/mm/cache/shmem.h>
 #include <karc/mm/space/fault.h>
 #include <karc/mm/space/mm.h>
+#include <karc/refcount/graph.h>
 
 #include "internal.h"
 #include "vma_internal.h"
@@ -75,7 +76,12 @@ static int space_init(struct machine *m)
 	err = fault_init(m);
 	if (err)
 		goto destroy_caches;
+	err = arc_graph_source_register(&space_graph_source);
+	if (err)
+		goto fault_exit;
 	return 0;
+fault_exit:
+	fault_exit(m);
 destroy_caches:
 	kmem_cache_destroy(space->vma_cache);
 	kmem_cache_destroy(space->mm_cache);
@@ -89,6 +95,7 @@ static void space_exit(struct machine *m)
 {
 	struct space_state *space = machine_room(m, ROOM_SPACE);
 
+	arc_graph_source_unregister(&space_graph_source);
 	cache_register_acct(NULL);
 	fault_exit(m);
 	kmem_cache_destroy(space->vma_cache);

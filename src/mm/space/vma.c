@@ -33,6 +33,8 @@
 #include <karc/mm/slab/kmalloc.h>
 #include <karc/mm/space/mmap.h>
 #include <karc/mm/space/profile.h>
+#include <karc/refcount/holder.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "internal.h"
@@ -96,6 +98,15 @@ static void vma_arc_check(const void *obj, struct check_report *report)
 		check_fail(report, "I2: VMA %lx-%lx is no range", vma->vm_start, vma->vm_end);
 }
 
+static void vma_describe(const void *obj, char *buf, size_t bytes)
+{
+	const struct vm_area_struct *vma = obj;
+
+	snprintf(buf, bytes, "%lx-%lx %c%c%c%c", vma->vm_start, vma->vm_end,
+		 vma->vm_flags & VM_READ ? 'r' : '-', vma->vm_flags & VM_WRITE ? 'w' : '-',
+		 vma->vm_flags & VM_EXEC ? 'x' : '-', vma->vm_flags & VM_MAYSHARE ? 's' : 'p');
+}
+
 static const struct arc_field vma_fields[] = {
 	ARC_OWNED(vm_area_struct, vm_file, file),
 	ARC_OWNED(vm_area_struct, anon_vma, anon_vma),
@@ -112,6 +123,7 @@ const struct arc_type vma_type = {
 		.drop = vma_drop,
 		.free = vma_free_memory,
 		.check = vma_arc_check,
+		.describe = vma_describe,
 	},
 	.fields = vma_fields,
 };
@@ -144,8 +156,10 @@ static void vma_copy(struct vm_area_struct *vma, struct vm_area_struct *orig)
 	vma->vm_pgoff = orig->vm_pgoff;
 	vma->vm_private_data = orig->vm_private_data;
 	vma->anon_name = vma_name_get(orig->anon_name);
-	if (orig->vm_file)
+	if (orig->vm_file) {
 		vma->vm_file = get_file(orig->vm_file);
+		arc_hand_to_field(&vma->vm_file->arc, &vma->arc, "vm_file");
+	}
 }
 
 struct vm_area_struct *KARC_BODY(vma_dup_into)(struct mm_struct *mm, struct vm_area_struct *orig,
@@ -202,10 +216,16 @@ void KARC_BODY(vm_area_free)(struct vm_area_struct *vma)
 	vma_put(vma);
 }
 
-struct vm_area_struct *KARC_BODY(vma_get)(struct vm_area_struct *vma)
+struct vm_area_struct *KARC_BODY(vma_get_site)(struct vm_area_struct *vma,
+						const struct site *site)
 {
-	arc_get(&vma->arc);
+	arc_get_site(&vma->arc, site);
 	return vma;
+}
+
+struct vm_area_struct *(KARC_BODY(vma_get))(struct vm_area_struct *vma)
+{
+	return vma_get_site(vma, SITE());
 }
 
 void KARC_BODY(vma_put)(struct vm_area_struct *vma)
@@ -218,6 +238,7 @@ struct vm_area_struct *KARC_BODY(vma_link)(struct mm_struct *mm, struct vm_area_
 {
 	BUG_ON(vma->vm_mm != mm);
 	vma_index_insert(mm, vma);
+	arc_hand_to_field(&vma->arc, &mm->arc, "vmas.list");
 	vma_link_file(vma);
 	return vma;
 }
@@ -227,6 +248,7 @@ void vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma)
 	BUG_ON(vma->vm_mm != mm);
 	unlink_file_vma(vma);
 	vma_index_remove(mm, vma);
+	arc_hand_from_field(&vma->arc, &mm->arc, "vmas.list");
 }
 
 /* Do writes to @vma have to be noticed one page at a time? */
@@ -344,6 +366,7 @@ void vma_split_commit(struct mm_struct *mm, struct vma_split *split)
 	else
 		vma_set_range(vma, vma->vm_start, split->addr, vma->vm_pgoff);
 	vma_index_insert(mm, new);
+	arc_hand_to_field(&new->arc, &mm->arc, "vmas.list");
 	split->new = NULL;
 }
 
@@ -436,8 +459,10 @@ static void merge_commit(struct mm_struct *mm, const struct merge_plan *plan)
 	pgoff_t pgoff = keep->vm_pgoff - ((keep->vm_start - plan->start) >> PAGE_SHIFT);
 	unsigned int i;
 
-	if (plan->anon && !keep->anon_vma)
+	if (plan->anon && !keep->anon_vma) {
 		keep->anon_vma = get_anon_vma(plan->anon);
+		arc_hand_to_field(&plan->anon->arc, &keep->arc, "anon_vma");
+	}
 	keep->vm_flags |= plan->sticky;
 	/* The file's list may show pages twice for a moment, never not at all. */
 	vma_lock_file(keep);

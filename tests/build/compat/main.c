@@ -8,6 +8,7 @@
 #include <karc/karc.h>
 
 long route_run(void *arg);
+long scope_run(void *arg);
 long session_run(void *arg);
 long shelf_run(void *arg);
 
@@ -18,6 +19,7 @@ static const struct guest {
 	{ "shelf", shelf_run },
 	{ "session", session_run },
 	{ "route", route_run },
+	{ "scope", scope_run },
 };
 
 static int run_guests(struct machine *m, unsigned int cpu)

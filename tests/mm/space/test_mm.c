@@ -205,6 +205,34 @@ static void mm_alloc_fails_cleanly_at_every_allocation(void **state)
 	assert_true(fixture_fail_nth(.body = alloc_body, .undo = alloc_undo, .arg = &mm) >= 2);
 }
 
+static void users_are_an_atomic_under_their_linux_name(void **state)
+{
+	struct mm_struct *mm = new_mm();
+
+	(void)state;
+	mmget(mm);
+	assert_int_equal(atomic_read(&mm->mm_users), 2);
+	assert_ptr_equal(&mm->mm_users, &mm->users.count.refs);
+	mmput(mm);
+	mmput(mm);
+}
+
+static void saturated_users_keep_the_mappings(void **state)
+{
+	struct mm_struct *mm = new_mm();
+
+	(void)state;
+	refcount_set(&mm->users.count, REFCOUNT_MAX);
+	mmget(mm);
+	expect_warn("refcount_t: saturated; leaking memory.");
+	mmput(mm);
+	expect_warn("refcount_t: underflow; use-after-free.");
+	assert_int_equal((int)mm_users(mm), REFCOUNT_SATURATED);
+	assert_int_equal(mm_count(mm), 1);
+	refcount_set(&mm->users.count, 1);
+	mmput(mm);
+}
+
 static long put_too_often(void *arg)
 {
 	struct mm_struct *mm = arg;
@@ -237,6 +265,8 @@ int main(void)
 		KARC_TESTS(bad_rss_counter_is_reported),
 		KARC_TESTS(walk_over_all_mms_holds_each_by_a_user),
 		KARC_TESTS(mm_alloc_fails_cleanly_at_every_allocation),
+		karc_unit_test(users_are_an_atomic_under_their_linux_name),
+		karc_unit_test(saturated_users_keep_the_mappings),
 		karc_unit_test(mmput_of_a_dead_user_is_a_bug),
 	};
 

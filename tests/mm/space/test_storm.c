@@ -288,6 +288,7 @@ static void tasks_of_one_space_do_everything_at_once(void **state)
 }
 
 static const struct machine_config config = { .check_tlb = true };
+static const struct machine_config tracked = { .check_tlb = true, .holders = true };
 
 int main(void)
 {
@@ -295,6 +296,7 @@ int main(void)
 		karc_unit_test_config(tasks_of_one_space_do_everything_at_once, 1, &config),
 		karc_unit_test_config(tasks_of_one_space_do_everything_at_once, 4, &config),
 		karc_unit_test_config(tasks_of_one_space_do_everything_at_once, 8, &config),
+		karc_unit_test_config(tasks_of_one_space_do_everything_at_once, 4, &tracked),
 	};
 
 	printf("seed %llu\n", (unsigned long long)test_seed());

@@ -8,6 +8,7 @@
 #ifndef KARC_MM_CACHE_FILE_H
 #define KARC_MM_CACHE_FILE_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/list.h>
 #include <karc/base/types.h>
@@ -70,6 +71,8 @@ struct file_operations {
 	long (*fallocate)(struct file *file, int mode, loff_t offset, loff_t len);
 	/* ->mmap fills no tables: what the mapping replaces may still be there when it runs. */
 	bool mmap_lazy;
+	/* What ->private_data holds one reference on until ->release, or NULL; for the audit. */
+	struct arc *(*private_arc)(const struct file *file);
 };
 
 /* How the pages of a mapping get their contents. */
@@ -155,28 +158,52 @@ static inline const char *file_name(const struct file *file)
 }
 
 /* One more reference on an open file: gives its argument back. */
-static inline struct file *get_file(struct file *file)
+static inline struct file *get_file_site(struct file *file, const struct site *site)
 {
-	arc_get(&file->arc);
+	arc_get_site(&file->arc, site);
 	return file;
 }
 
+static inline struct file *(get_file)(struct file *file)
+{
+	return get_file_site(file, SITE());
+}
+#define get_file(file) get_file_site((file), SITE())
+
 /* Takes one reference; NULL is ignored. The last one calls ->release. */
-static inline void fput(struct file *file)
+static inline void fput_site(struct file *file, const struct site *site)
 {
 	if (file)
-		arc_put(&file->arc);
+		arc_put_site(&file->arc, site);
 }
 
-static inline struct inode *igrab(struct inode *inode)
+static inline void (fput)(struct file *file)
 {
-	return arc_tryget(&inode->arc) ? inode : NULL;
+	fput_site(file, SITE());
+}
+#define fput(file) fput_site((file), SITE())
+
+static inline struct inode *igrab_site(struct inode *inode, const struct site *site)
+{
+	return arc_tryget_site(&inode->arc, site) ? inode : NULL;
 }
 
-static inline void ihold(struct inode *inode)
+static inline struct inode *(igrab)(struct inode *inode)
 {
-	arc_get(&inode->arc);
+	return igrab_site(inode, SITE());
 }
+#define igrab(inode) igrab_site((inode), SITE())
+
+static inline void ihold_site(struct inode *inode, const struct site *site)
+{
+	arc_get_site(&inode->arc, site);
+}
+
+static inline void (ihold)(struct inode *inode)
+{
+	ihold_site(inode, SITE());
+}
+#define ihold(inode) ihold_site((inode), SITE())
 
 static inline void iput(struct inode *inode)
 {
@@ -270,5 +297,9 @@ ssize_t kernel_read(struct file *file, void *buf, size_t count, loff_t *pos);
 ssize_t kernel_write(struct file *file, const void *buf, size_t count, loff_t *pos);
 
 extern const struct room cache_room;
+
+/* On a variable: __free(fput); see base/cleanup.h. */
+DEFINE_FREE(fput, struct file *, if (!IS_ERR_OR_NULL(_T)) fput(_T))
+DEFINE_FREE(iput, struct inode *, if (_T) iput(_T))
 
 #endif

@@ -23,11 +23,18 @@ struct anon_vma {
 	struct anon_vma *parent;
 };
 
-static inline struct anon_vma *get_anon_vma(struct anon_vma *anon_vma)
+static inline struct anon_vma *get_anon_vma_site(struct anon_vma *anon_vma,
+						  const struct site *site)
 {
-	arc_get(&anon_vma->arc);
+	arc_get_site(&anon_vma->arc, site);
 	return anon_vma;
 }
+
+static inline struct anon_vma *(get_anon_vma)(struct anon_vma *anon_vma)
+{
+	return get_anon_vma_site(anon_vma, SITE());
+}
+#define get_anon_vma(anon_vma) get_anon_vma_site((anon_vma), SITE())
 
 static inline void put_anon_vma(struct anon_vma *anon_vma)
 {

@@ -5,6 +5,7 @@
 #ifndef KARC_MM_KVA_VMALLOC_H
 #define KARC_MM_KVA_VMALLOC_H
 
+#include <karc/base/cleanup.h>
 #include <karc/mm/kva/vmap.h>
 #include <karc/mm/slab/kmalloc.h>
 
@@ -79,5 +80,9 @@ void kvfree_sensitive(const void *p, size_t size);
 
 void kvfree_rcu_callback(struct rcu_head *head);
 void kvfree_after_rcu(const void *p);
+
+/* On a variable: __free(kvfree); see base/cleanup.h. */
+DEFINE_FREE(vfree, void *, if (_T) vfree(_T))
+DEFINE_FREE(kvfree, void *, if (!IS_ERR_OR_NULL(_T)) kvfree(_T))
 
 #endif

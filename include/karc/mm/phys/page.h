@@ -10,6 +10,7 @@
 #define KARC_MM_PHYS_PAGE_H
 
 #include <karc/base/bug.h>
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/math.h>
 #include <karc/hw/cpu.h>
@@ -330,5 +331,8 @@ void dump_page(const struct page *page, const char *reason);
 
 /* Names of the flags that are set, "locked|lru", in @buf. */
 const char *page_flag_names(unsigned long flags, char *buf, size_t size_bytes);
+
+/* On a variable: __free(put_page); see base/cleanup.h. */
+DEFINE_FREE(put_page, struct page *, if (_T) put_page(_T))
 
 #endif

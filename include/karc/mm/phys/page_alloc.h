@@ -5,6 +5,7 @@
 #ifndef KARC_MM_PHYS_PAGE_ALLOC_H
 #define KARC_MM_PHYS_PAGE_ALLOC_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/site.h>
 #include <karc/mm/phys/zone.h>
 
@@ -104,5 +105,8 @@ void phys_set_highmem_address(struct machine *m, void *(*address)(const struct p
 
 /* Where this allocated frame was allocated, in a machine that tracks; else NULL. */
 const struct site *page_site(const struct page *page);
+
+/* On a variable: __free(free_page); see base/cleanup.h. */
+DEFINE_FREE(free_page, void *, free_page((unsigned long)_T))
 
 #endif

@@ -8,6 +8,7 @@
 #ifndef KARC_MM_SLAB_KMALLOC_H
 #define KARC_MM_SLAB_KMALLOC_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/overflow.h>
 #include <karc/mm/slab/kstring.h>
 #include <karc/mm/slab/slab.h>
@@ -102,5 +103,9 @@ size_t kmalloc_size_roundup(size_t size);
 
 void kfree_rcu_callback(struct rcu_head *head);
 void kfree_after_rcu(const void *p);
+
+/* On a variable: __free(kfree); see base/cleanup.h. */
+DEFINE_FREE(kfree, void *, if (!IS_ERR_OR_NULL(_T)) kfree(_T))
+DEFINE_FREE(kfree_sensitive, void *, if (_T) kfree_sensitive(_T))
 
 #endif

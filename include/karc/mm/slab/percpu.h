@@ -8,6 +8,7 @@
 #ifndef KARC_MM_SLAB_PERCPU_H
 #define KARC_MM_SLAB_PERCPU_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/site.h>
 #include <karc/hw/percpu.h>
@@ -39,5 +40,8 @@ KARC_MUST_CHECK void __percpu *__alloc_percpu_site(size_t size, size_t align, gf
 
 /* Objects now, for tests and reports. */
 unsigned long percpu_nr_objects(struct machine *m);
+
+/* On a variable: __free(free_percpu); see base/cleanup.h. */
+DEFINE_FREE(free_percpu, void __percpu *, free_percpu(_T))
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 
+#include <karc/base/array_cache.h>
 #include <karc/base/site.h>
 #include <karc/hw/spinlock.h>
 #include <karc/mm/gfp.h>
@@ -40,15 +41,6 @@
 
 #define ARCH_KMALLOC_MINALIGN	8
 #define ARCH_SLAB_MINALIGN	8
-
-/* Free objects that nobody has to lock for; the last one in is the first one out. */
-struct array_cache {
-	unsigned int avail;
-	unsigned int limit;
-	unsigned int batchcount;
-	unsigned int touched;		/* used since somebody last looked */
-	void *entry[];
-};
 
 /* A cache's slabs of one node. */
 struct kmem_cache_node {

@@ -10,6 +10,7 @@
 #ifndef KARC_MM_SPACE_MM_H
 #define KARC_MM_SPACE_MM_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/hw/rwsem.h>
 #include <karc/hw/trace.h>
@@ -58,9 +59,11 @@ void mm_set_layout(struct mm_struct *mm, const struct mm_profile *profile,
 		   const struct mm_rlimits *rlim, bool legacy);
 
 /* One more user, the caller has one already. Gives a user; end it with mmput(). */
-struct mm_struct *mmget(struct mm_struct *mm);
+struct mm_struct *mmget_site(struct mm_struct *mm, const struct site *site);
+struct mm_struct *(mmget)(struct mm_struct *mm);
 /* A user unless the last one is gone; the caller holds a structure reference. */
-KARC_MUST_CHECK bool mmget_not_zero(struct mm_struct *mm);
+KARC_MUST_CHECK bool mmget_not_zero_site(struct mm_struct *mm, const struct site *site);
+KARC_MUST_CHECK bool (mmget_not_zero)(struct mm_struct *mm);
 
 /**
  * mmput - one user less; the last one empties the address space
@@ -68,10 +71,13 @@ KARC_MUST_CHECK bool mmget_not_zero(struct mm_struct *mm);
  * Takes:   one user. NULL is ignored.
  * Context: may sleep (the last user unmaps everything); mmap_lock not held.
  */
-void mmput(KARC_TAKES struct mm_struct *mm);
+void mmput_site(KARC_TAKES struct mm_struct *mm, const struct site *site);
+void (mmput)(KARC_TAKES struct mm_struct *mm);
+#define mmput(mm) mmput_site((mm), SITE())
 
 /* One more structure reference: keeps the struct and the page-table root, not the mappings. */
-struct mm_struct *mmgrab(struct mm_struct *mm);
+struct mm_struct *mmgrab_site(struct mm_struct *mm, const struct site *site);
+struct mm_struct *(mmgrab)(struct mm_struct *mm);
 
 /**
  * mmdrop - one structure reference less
@@ -80,15 +86,23 @@ struct mm_struct *mmgrab(struct mm_struct *mm);
  * check_mm ("BUG: Bad rss-counter state" for what does not add up), free_mm.
  * Takes:   one structure reference. NULL is ignored. Context: any.
  */
-void mmdrop(KARC_TAKES struct mm_struct *mm);
+void mmdrop_site(KARC_TAKES struct mm_struct *mm, const struct site *site);
+void (mmdrop)(KARC_TAKES struct mm_struct *mm);
+#define mmdrop(mm) mmdrop_site((mm), SITE())
 
 #ifdef __clang_analyzer__
 KARC_RETAINS(mm_struct);
 #define mmget(mm) KARC_RETAIN(mm_struct, mm)
 #define mmgrab(mm) KARC_RETAIN(mm_struct, mm)
+#define mmget_site(mm, site) mmget(mm)
+#define mmgrab_site(mm, site) mmgrab(mm)
 bool karc_analyzer_mm_has_users(const struct mm_struct *mm);
 #define mmget_not_zero(mm) \
 	(karc_analyzer_mm_has_users(mm) && KARC_RETAIN(mm_struct, mm))
+#else
+#define mmget(mm) mmget_site((mm), SITE())
+#define mmgrab(mm) mmgrab_site((mm), SITE())
+#define mmget_not_zero(mm) mmget_not_zero_site((mm), SITE())
 #endif
 
 /* mm_users and mm_count (structure references), for reports and tests. */
@@ -188,5 +202,12 @@ unsigned long mm_nr_alive(void);
 int mm_for_each(int (*fn)(struct mm_struct *mm, void *arg), void *arg);
 
 extern const struct room space_room;
+
+/* On a variable: __free(mmput); guard(mmap_read_lock)(mm). See base/cleanup.h. */
+DEFINE_FREE(mmput, struct mm_struct *, if (_T) mmput(_T))
+DEFINE_FREE(mmdrop, struct mm_struct *, if (_T) mmdrop(_T))
+DEFINE_GUARD(mmap_read_lock, struct mm_struct *, mmap_read_lock(_T), mmap_read_unlock(_T))
+DEFINE_GUARD_COND(mmap_read_lock, _try, mmap_read_trylock(_T))
+DEFINE_GUARD(mmap_write_lock, struct mm_struct *, mmap_write_lock(_T), mmap_write_unlock(_T))
 
 #endif

@@ -10,6 +10,7 @@
 #ifndef KARC_MM_SPACE_VMA_H
 #define KARC_MM_SPACE_VMA_H
 
+#include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/list.h>
 #include <karc/base/math.h>
@@ -47,7 +48,10 @@ vm_area_dup_site(struct vm_area_struct *orig, const struct site *site);
 void vm_area_free(KARC_TAKES struct vm_area_struct *vma);
 
 /* One more reference / one less; the last put tears the VMA down. May sleep. */
-KARC_GIVES struct vm_area_struct *vma_get(struct vm_area_struct *vma);
+KARC_GIVES struct vm_area_struct *vma_get_site(struct vm_area_struct *vma,
+						const struct site *site);
+KARC_GIVES struct vm_area_struct *(vma_get)(struct vm_area_struct *vma);
+#define vma_get(vma) vma_get_site((vma), SITE())
 void vma_put(KARC_TAKES struct vm_area_struct *vma) KARC_PUTS(1);
 
 /* First VMA with @addr < vm_end, or NULL. Borrows under mmap_lock. */
@@ -129,5 +133,8 @@ KARC_MUST_CHECK int insert_vm_struct(struct mm_struct *mm,
  */
 KARC_MUST_CHECK int split_vma(struct mm_struct *mm, struct vm_area_struct *vma,
 			      unsigned long addr, bool new_below);
+
+/* On a variable: __free(vma_put); see base/cleanup.h. */
+DEFINE_FREE(vma_put, struct vm_area_struct *, if (_T) vma_put(_T))
 
 #endif
