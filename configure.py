@@ -8,6 +8,7 @@
     ./configure.py --all-variants        all of the above
     ./configure.py --out DIR             DIR/build.ninja, DIR anywhere
     ./configure.py --install             first install what is missing (Debian, Ubuntu)
+    ./configure.py --install-peers       and what the benchmark compares with; nothing else needs it
 
 build.ninja is committed.  It holds no absolute path, no version and no probe result: what
 depends on the machine (pkg-config, PREFIX, DESTDIR, CI) is resolved inside the commands, so that
@@ -51,6 +52,7 @@ ROOMS = [
         "test_bitmap.c",
         "test_bitops.c",
         "test_bug.c",
+        "test_cleanup.c",
         "test_err.c",
         "test_hostmem.c",
         "test_list.c",
@@ -66,9 +68,12 @@ ROOMS = [
         "completion.c",
         "context.c",
         "cpu.c",
+        "explore.c",
+        "explore_run.c",
         "fiber.c",
         "fiber_sched.c",
         "fiber_stuck.c",
+        "freeze.c",
         "inject.c",
         "ipi.c",
         "irq.c",
@@ -76,6 +81,7 @@ ROOMS = [
         "machine.c",
         "mmu.c",
         "mutex.c",
+        "panic.c",
         "parallel.c",
         "percpu.c",
         "physmem.c",
@@ -85,6 +91,7 @@ ROOMS = [
         "silent.c",
         "spin.c",
         "spinlock.c",
+        "stacktrace.c",
         "switch_generic.c",
         "switch_x86_64.c",
         "symbols.c",
@@ -94,14 +101,17 @@ ROOMS = [
         "trap.c",
         "wait.c",
     ], [
+        "test_cleanup.c",
         "test_clock.c",
         "test_completion.c",
         "test_context.c",
         "test_cpu.c",
+        "test_explore.c",
         "test_fiber.c",
         "test_fiber_sched.c",
         "test_fiber_stuck.c",
         "test_fixture.c",
+        "test_freeze.c",
         "test_inject.c",
         "test_ipi.c",
         "test_irq.c",
@@ -109,6 +119,7 @@ ROOMS = [
         "test_machine.c",
         "test_mmu.c",
         "test_mutex.c",
+        "test_panic.c",
         "test_parallel.c",
         "test_percpu.c",
         "test_physmem.c",
@@ -118,6 +129,7 @@ ROOMS = [
         "test_silent.c",
         "test_spin.c",
         "test_spinlock.c",
+        "test_stacktrace.c",
         "test_storm.c",
         "test_switch.c",
         "test_symbols.c",
@@ -131,24 +143,64 @@ ROOMS = [
         "arc.c",
         "audit.c",
         "dtor.c",
+        "fault.c",
+        "graph.c",
+        "graph_cycles.c",
+        "graph_holders.c",
+        "graph_mark.c",
+        "graph_sort.c",
+        "graph_text.c",
+        "holder.c",
+        "holder_settle.c",
+        "holder_show.c",
+        "leaks.c",
         "ledger.c",
+        "local.c",
+        "percpu_ref.c",
+        "plain.c",
+        "quarantine.c",
         "rcu.c",
         "reap.c",
+        "ref_tracker.c",
         "refcount.c",
         "room.c",
+        "slot.c",
+        "snapshot.c",
+        "track.c",
+        "users.c",
+        "why.c",
     ], [
         "test_arc.c",
+        "test_arc_own.c",
         "test_audit.c",
+        "test_corpus_counts.c",
+        "test_corpus_life.c",
         "test_dtor.c",
+        "test_fault.c",
+        "test_graph.c",
+        "test_holder.c",
         "test_kref.c",
+        "test_leaks.c",
         "test_ledger.c",
+        "test_local.c",
+        "test_percpu_ref.c",
+        "test_plain.c",
+        "test_quarantine.c",
         "test_rcu.c",
         "test_reap.c",
+        "test_ref_tracker.c",
         "test_refcount.c",
         "test_room.c",
+        "test_slot.c",
+        "test_snapshot.c",
         "test_storm.c",
+        "test_storm_arc.c",
+        "test_storm_local.c",
+        "test_users.c",
+        "test_why.c",
     ]),
     Room("phys", "mm/phys", [
+        "graph.c",
         "page.c",
         "page_alloc.c",
         "pcp.c",
@@ -156,6 +208,7 @@ ROOMS = [
         "vmstat.c",
         "zone.c",
     ], [
+        "test_graph.c",
         "test_page.c",
         "test_page_alloc.c",
         "test_pcp.c",
@@ -166,6 +219,7 @@ ROOMS = [
     ]),
     Room("slab", "mm/slab", [
         "cache.c",
+        "graph.c",
         "kmalloc.c",
         "kstring.c",
         "mempool.c",
@@ -175,7 +229,9 @@ ROOMS = [
         "slab_debug.c",
     ], [
         "test_cache.c",
+        "test_graph.c",
         "test_kmalloc.c",
+        "test_kmalloc_sized.c",
         "test_kstring.c",
         "test_mempool.c",
         "test_percpu.c",
@@ -194,11 +250,13 @@ ROOMS = [
         "test_tlbflush.c",
     ]),
     Room("kva", "mm/kva", [
+        "graph.c",
         "highmem.c",
         "room.c",
         "vmalloc.c",
         "vmap.c",
     ], [
+        "test_graph.c",
         "test_highmem.c",
         "test_storm.c",
         "test_vmalloc.c",
@@ -207,12 +265,14 @@ ROOMS = [
     Room("cache", "mm/cache", [
         "file.c",
         "filemap.c",
+        "graph.c",
         "rmap.c",
         "room.c",
         "shmem.c",
     ], [
         "test_file.c",
         "test_filemap.c",
+        "test_graph.c",
         "test_rmap.c",
         "test_shmem.c",
         "test_storm.c",
@@ -222,6 +282,7 @@ ROOMS = [
         "dup.c",
         "fault.c",
         "fault_trace.c",
+        "graph.c",
         "madvise.c",
         "maps.c",
         "memory.c",
@@ -248,6 +309,7 @@ ROOMS = [
         "test_dup.c",
         "test_fault.c",
         "test_fault_trace.c",
+        "test_graph.c",
         "test_madvise.c",
         "test_maps.c",
         "test_memory.c",
@@ -287,6 +349,7 @@ ROOMS = [
         "kset.c",
         "room.c",
     ], [
+        "test_corpus.c",
         "test_dir.c",
         "test_kobject.c",
         "test_kset.c",
@@ -299,6 +362,7 @@ ROOMS = [
         "fork.c",
         "fs.c",
         "futex.c",
+        "graph.c",
         "group.c",
         "limits.c",
         "pid.c",
@@ -314,6 +378,8 @@ ROOMS = [
         "task.c",
         "wait.c",
     ], [
+        "test_cleanup.c",
+        "test_corpus.c",
         "test_de_thread.c",
         "test_exec.c",
         "test_exit.c",
@@ -321,6 +387,7 @@ ROOMS = [
         "test_fork.c",
         "test_fs.c",
         "test_futex.c",
+        "test_graph.c",
         "test_group.c",
         "test_limits.c",
         "test_pid.c",
@@ -334,6 +401,7 @@ ROOMS = [
         "test_syscall.c",
         "test_syscall_task.c",
         "test_task.c",
+        "test_task_ledger.c",
         "test_threads.c",
         "test_wait.c",
     ]),
@@ -351,11 +419,22 @@ ROOMS = [
 # The program build/karc.  Its main() lives in the first file; tests/tools link the others.
 TOOLS = [
     "karc.c",
+    "cmd_bench.c",
+    "cmd_graph.c",
     "cmd_record.c",
     "cmd_replay.c",
     "cmd_run.c",
+    "graph_dot.c",
+    "graph_json.c",
+    "graph_moment.c",
+    "graph_pick.c",
+    "graph_text.c",
+    "leak_report.c",
+    "machine_options.c",
     "number.c",
     "play_cow.c",
+    "play_crowd.c",
+    "play_cycle.c",
     "play_exit.c",
     "play_kobject.c",
     "play_segv.c",
@@ -397,6 +476,16 @@ TOOLS = [
     "strace_text.c",
 ]
 
+# The benchmark, part of the program: the harness, then one file of rows for each unit.
+BENCH = [
+    "bench.c",
+    "count.c",
+    "measure.c",
+    "peers.c",
+    "report.c",
+    "bench_refcount.c",
+]
+
 # Linked into the tests of every room but base, compiled once for each room.
 SUPPORT = [
     "fixture.c",
@@ -404,13 +493,16 @@ SUPPORT = [
 
 # Tests over the whole library: scenario (src/boot at the bottom of main) and the program.
 SCENARIO_TESTS = [
+    "test_audit_all.c",
     "test_boot.c",
     "test_fork_exit.c",
 ]
 
 TOOLS_TESTS = [
     "test_bad_input.py",
+    "test_bench.py",
     "test_fuzz.py",
+    "test_graph.py",
     "test_record.py",
     "test_record_denied.c",
     "test_recording.c",
@@ -457,6 +549,25 @@ VARIANTS = {
     "asan": (2, "-O1", "-DKARC_DEBUG -fsanitize=address,undefined "
              "-fno-sanitize-recover=undefined"),
     "tsan": (3, "-O1", "-DKARC_DEBUG -fsanitize=thread"),
+    "explore": (4, "-O2", "-DKARC_EXPLORE"),
+}
+
+# The ground is not explored itself: its own locks do nothing in deterministic mode.  But these
+# protocols of it are.
+EXPLORED_GROUND = [
+    "src/hw/mutex.c",
+    "src/hw/spinlock.c",
+]
+
+# Every interleaving of a few tasks, for `ninja explore`: the tests of one room, by path.
+EXPLORE_TESTS = {
+    "refcount": [
+        "explore_counts.c",
+        "explore_local.c",
+        "explore_mutants.c",
+        "explore_publish.c",
+        "explore_weak.c",
+    ],
 }
 
 CFLAGS = ("-std=gnu17 -Wall -Wextra -g -fno-omit-frame-pointer -fno-strict-aliasing -fPIC "
@@ -478,6 +589,17 @@ PACKAGES = [
     ("strace", ["strace"], "records real programs for karc replay"),
     ("dot", ["graphviz"], "draws ownership graphs"),
     ("python3", ["python3"], "configure.py and the test runner"),
+]
+
+# What --install-peers looks for besides: what `ninja bench` compares with.  A missing one is skipped
+# by name there, so that nobody has to install compilers of other languages for a build or a test.
+PEER_PACKAGES = [
+    ("rustc", ["rustc"], "Arc of Rust's standard library"),
+    ("g++", ["g++"], "std::shared_ptr"),
+    ("dpkg:libglib2.0-dev", ["libglib2.0-dev"], "GLib's counted boxes"),
+    ("dpkg:libtalloc-dev", ["libtalloc-dev"], "talloc's references"),
+    ("dpkg:libmimalloc-dev", ["libmimalloc-dev"], "mimalloc, below std::shared_ptr"),
+    ("valgrind", ["valgrind"], "counts instructions"),
 ]
 
 
@@ -532,12 +654,12 @@ def run_loud(command, **kw):
         sys.exit("configure: this command failed: " + " ".join(command))
 
 
-def install_missing():
+def install_missing(packages):
     if not (shutil.which("dpkg-query") and shutil.which("apt-get")):
         sys.exit("configure: --install works through apt (Debian, Ubuntu), which is not here.\n"
                  "configure: install these by hand: "
-                 + ", ".join(names[0] for _, names, _ in PACKAGES))
-    missing = [(probe, names, why) for probe, names, why in PACKAGES if not package_present(probe)]
+                 + ", ".join(names[0] for _, names, _ in packages))
+    missing = [(probe, names, why) for probe, names, why in packages if not package_present(probe)]
     if not missing:
         print("configure: all that karc needs is installed")
         return
@@ -707,8 +829,12 @@ def write_rooms(w):
         objs = []
         for name in room.sources:
             path = os.path.normpath(f"src/{room.path}/{name}")
+            ground = room.name in ("base", "hw") and path not in EXPLORED_GROUND
             objs.append(w.obj(path))
-            w.edge(objs[-1], "cc", [w.src(path)])
+            if ground and w.args.variant == "explore":
+                w.edge(objs[-1], "cc", [w.src(path)], defines="-UKARC_EXPLORE")
+            else:
+                w.edge(objs[-1], "cc", [w.src(path)])
         w.edge(w.out(f"libkarc_{room.name}.a"), "ar", objs)
         w.put("")
         rooms.append(room)
@@ -730,6 +856,12 @@ def write_library(w, rooms, objects):
         path = f"tools/{name}"
         tools.append(w.obj(path))
         w.edge(tools[-1], "cc", [w.src(path)], defines="-I" + w.src("tools"))
+    for name in BENCH:
+        path = f"bench/{name}"
+        tools.append(w.obj(path))
+        # Where a loop lies by chance must not decide.
+        w.edge(tools[-1], "cc", [w.src(path)],
+               defines="-falign-functions=64")
     if tools:
         # A guest's own function binds to the program's one of that name: only public names there.
         w.edge("$karc", "link", tools + [combined])
@@ -827,6 +959,28 @@ def write_tests(w, rooms, targets, tools, checks, room_checks):
     target("test", everything, all_needed + targets, ["headers", "layers"] if once else ["layers"])
 
 
+def write_explore(w, rooms):
+    """In the variant of that name the tests themselves; elsewhere a way there."""
+    script = w.src("configure.py")
+    if w.args.variant != "explore":
+        cc = f" --cc {w.args.cc}" if w.args.cc else ""
+        w.edge("explore", "shell", [], name="EXPLORE",
+               command=f"python3 {script} --variant explore --out $outdir/explore{cc} && "
+                       "ninja -C $outdir/explore explore")
+        w.put("")
+        return
+    everything, all_needed = [], []
+    for i, room in enumerate(rooms):
+        if room.name in EXPLORE_TESTS:
+            runnable, needed = write_test_group(w, "explore-" + room.name, room.path,
+                                                EXPLORE_TESTS[room.name], rooms[:i + 1])
+            everything += runnable
+            all_needed += needed
+    w.edge("explore", "run_tests", [], implicit=all_needed, name="explore",
+           tests=" ".join(everything))
+    w.put("")
+
+
 def all_sources():
     """Every C file named in the tables, as paths from the root."""
     found = []
@@ -834,7 +988,9 @@ def all_sources():
         found += [os.path.normpath(f"src/{room.path}/{name}") for name in room.sources]
         if room.sources:
             found += [f"tests/{room.path}/{t}" for t in room.tests if t.endswith(".c")]
+            found += [f"tests/{room.path}/{t}" for t in EXPLORE_TESTS.get(room.name, ())]
     found += [f"tools/{name}" for name in TOOLS]
+    found += [f"bench/{name}" for name in BENCH]
     found += [f"tests/support/{name}" for name in SUPPORT]
     found += [f"tests/scenario/{t}" for t in SCENARIO_TESTS if t.endswith(".c")]
     found += [f"tests/tools/{t}" for t in TOOLS_TESTS if t.endswith(".c")]
@@ -894,6 +1050,16 @@ def write_commands(w, targets):
     w.put("")
 
 
+def write_bench(w):
+    """Peers are built by a script that knows what is installed: always asked, quick when nothing
+    changed."""
+    w.edge("bench-peers", "shell", [], name="PEERS",
+           command="python3 " + w.src("bench/peers/build.py") + " --out $outdir/bench --cc $cc")
+    w.edge("bench", "shell", [], implicit=["$karc", "bench-peers"], name="BENCH",
+           command="$karc bench")
+    w.put("")
+
+
 def write_fuzz(w):
     """On demand only: no other target needs it."""
     target, script = w.out("fuzz/fuzz_recording"), w.src("tests/tools/fuzz.py")
@@ -912,8 +1078,10 @@ def ninja_text(args, out_dir):
     targets, tools = write_library(w, rooms, objects)
     checks, room_checks, header_dirs = write_header_checks(w)
     write_tests(w, rooms, targets, tools, checks, room_checks)
+    write_explore(w, rooms)
     write_analysis(w, rooms)
     write_commands(w, targets)
+    write_bench(w)
     write_fuzz(w)
     w.edge("lib", "phony", targets)
     w.edge("build.ninja", "configure", [], implicit=[w.src("configure.py")] + [
@@ -940,13 +1108,15 @@ def parse_args():
     p.add_argument("--all-variants", action="store_true", help="write every variant's file")
     p.add_argument("--install", action="store_true",
                    help="first install what is missing, through apt")
+    p.add_argument("--install-peers", action="store_true",
+                   help="also install what the benchmark compares with")
     return p.parse_args()
 
 
 def main():
     args = parse_args()
-    if args.install:
-        install_missing()
+    if args.install or args.install_peers:
+        install_missing(PACKAGES + (PEER_PACKAGES if args.install_peers else []))
     if args.all_variants:
         write_file(argparse.Namespace(variant="release", cc=None), None)
         for variant in VARIANTS:

@@ -8,6 +8,8 @@
 #ifndef KARC_TOOLS_CMD_H
 #define KARC_TOOLS_CMD_H
 
+int cmd_bench(int argc, char **argv);
+int cmd_graph(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_record(int argc, char **argv);
 int cmd_replay(int argc, char **argv);

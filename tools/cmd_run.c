@@ -3,9 +3,7 @@
  * cmd_run.c - karc run: play a scenario
  */
 #include "cmd.h"
-#include "number.h"
 #include "scenario.h"
-#include <getopt.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -18,18 +16,18 @@ static void usage(FILE *out)
 		"Plays a small story on a fresh simulated machine and shows what happens inside.\n"
 		"A NAME with cases (segv) shows them all as a table, or the one CASE step by step.\n"
 		"\n"
-		"  --cpus N     simulated CPUs, 1 to %u (1)\n"
-		"  --mode MODE  deterministic: one host thread, the same run for the same seed\n"
-		"               (default); parallel: a host thread for each CPU\n"
-		"  --parallel   the same as --mode parallel\n"
-		"  --seed N     of the scheduler (1)\n"
-		"  --case CASE  the same as CASE behind NAME\n"
-		"  --json       the report as JSON (segv)\n"
-		"  --list       the names, or the cases of NAME\n"
-		"  --help       this text\n"
+		MACHINE_OPTIONS_HELP
+		"  --case CASE    the same as CASE behind NAME\n"
+		"  --leaks        instead of the story: what leaked, by type, by site and by holder, and\n"
+		"                 why it is alive\n"
+		"  --by TABLE     of the leaks one table only: type, site or holder\n"
+		"  --holders      remember who holds each reference, and tell it of what leaked\n"
+		"  --json         the report as JSON (segv, --leaks)\n"
+		"  --list         the names, or the cases of NAME\n"
+		"  --help         this text\n"
 		"\n"
-		"Exit status: 0 all as expected and nothing left, 1 something is left (the leak\n"
-		"scenario leaks on purpose) or not as expected, 2 wrong usage, or no machine.\n", MACHINE_MAX_CPUS);
+		"Exit status: 0 all as expected and nothing left, 1 something is left (the scenarios\n"
+		"leak and cycle leak on purpose) or not as expected, 2 wrong usage, or no machine.\n");
 }
 
 static void list(FILE *out)
@@ -56,71 +54,55 @@ static int try_help(void)
 	return 2;
 }
 
-static bool mode_parse(const char *text, enum machine_mode *mode)
-{
-	if (!strcmp(text, "deterministic"))
-		*mode = MACHINE_DETERMINISTIC;
-	else if (!strcmp(text, "parallel"))
-		*mode = MACHINE_PARALLEL;
-	else
-		return false;
-	return true;
-}
-
 static const struct option options[] = {
+	MACHINE_OPTIONS,
+	{ "by", required_argument, NULL, 'b' },
 	{ "case", required_argument, NULL, 'C' },
-	{ "cpus", required_argument, NULL, 'c' },
 	{ "help", no_argument, NULL, 'h' },
+	{ "holders", no_argument, NULL, 'H' },
 	{ "json", no_argument, NULL, 'j' },
+	{ "leaks", no_argument, NULL, 'L' },
 	{ "list", no_argument, NULL, 'l' },
-	{ "mode", required_argument, NULL, 'm' },
-	{ "parallel", no_argument, NULL, 'p' },
-	{ "seed", required_argument, NULL, 's' },
 	{ NULL, 0, NULL, 0 },
 };
 
 struct command {
 	struct scenario_options opt;
-	bool list, help;
+	struct leak_report report;
+	bool leaks, list, help;
 };
+
+static bool take_table(struct command *cmd)
+{
+	if (leak_tables_parse(optarg, &cmd->report.tables))
+		return true;
+	fprintf(stderr, "karc run: --by: '%s' is not type, site or holder\n", optarg);
+	return false;
+}
 
 /* One option into @cmd; false after a line that says what is wrong. */
 static bool take_option(int c, struct command *cmd)
 {
-	uint64_t n;
+	int taken = machine_option("karc run", c, &cmd->opt.machine);
 
+	if (taken)
+		return taken > 0;
 	switch (c) {
+	case 'b':
+		return take_table(cmd);
 	case 'C':
 		cmd->opt.part = optarg;
 		return true;
-	case 'c':
-		if (!number_parse("karc run: --cpus", optarg, 1, MACHINE_MAX_CPUS, &n))
-			return false;
-		cmd->opt.cpus = (unsigned int)n;
-		return true;
-	case 'm':
-		if (mode_parse(optarg, &cmd->opt.mode))
-			return true;
-		fprintf(stderr, "karc run: --mode: '%s' is neither deterministic nor parallel\n",
-			optarg);
-		return false;
-	case 'p':
-		cmd->opt.mode = MACHINE_PARALLEL;
-		return true;
-	case 's':
-		if (!number_parse("karc run: --seed", optarg, 0, UINT64_MAX, &n))
-			return false;
-		cmd->opt.seed = n;
-		return true;
+	case 'H':
+		return cmd->opt.holders = true;
+	case 'L':
+		return cmd->leaks = true;
 	case 'j':
-		cmd->opt.json = true;
-		return true;
+		return cmd->opt.json = true;
 	case 'l':
-		cmd->list = true;
-		return true;
+		return cmd->list = true;
 	case 'h':
-		cmd->help = true;
-		return true;
+		return cmd->help = true;
 	default:
 		return false;		/* getopt_long() has said which */
 	}
@@ -155,31 +137,58 @@ static int run_list(const char *name)
 	return 0;
 }
 
-static int run_scenario(const struct command *cmd, const char *name)
+/* Does @sc have what the options ask for? */
+static bool fits(const struct command *cmd, const struct scenario *sc)
+{
+	const char *part = cmd->opt.part;
+
+	if (cmd->report.tables != LEAKS_ALL && (!cmd->leaks || cmd->opt.json)) {
+		fprintf(stderr, "karc run: --by: it chooses a table of --leaks%s\n",
+			cmd->leaks ? ", and JSON has them all" : "");
+		return false;
+	}
+	if (cmd->opt.json && !sc->part_at && !cmd->leaks) {
+		fprintf(stderr, "karc run: --json: %s is for reading only\n", sc->name);
+		return false;
+	}
+	if (part && !sc->part_at) {
+		fprintf(stderr, "karc run: %s has no cases, so no '%s'\n", sc->name, part);
+		return false;
+	}
+	if (part && !scenario_has_part(sc, part)) {
+		fprintf(stderr, "karc run: %s has no case '%s'; there are:\n", sc->name, part);
+		list_parts(stderr, sc);
+		return false;
+	}
+	return true;
+}
+
+static int run_scenario(struct command *cmd, const char *name)
 {
 	const struct scenario *sc = find(name);
+	int status;
 
-	if (!sc)
+	if (!sc || !fits(cmd, sc))
 		return 2;
-	if (cmd->opt.json && !sc->part_at) {
-		fprintf(stderr, "karc run: --json: %s is for reading only\n", name);
-		return 2;
+	if (cmd->leaks) {
+		cmd->report.json = cmd->opt.json;
+		cmd->opt.out = NULL;
+		cmd->opt.json = false;
+		cmd->opt.holders = true;
 	}
-	if (cmd->opt.part && !sc->part_at) {
-		fprintf(stderr, "karc run: %s has no cases, so no '%s'\n", name, cmd->opt.part);
-		return 2;
-	}
-	if (cmd->opt.part && !scenario_has_part(sc, cmd->opt.part)) {
-		fprintf(stderr, "karc run: %s has no case '%s'; there are:\n", name, cmd->opt.part);
-		list_parts(stderr, sc);
-		return 2;
-	}
-	return scenario_run(sc, &cmd->opt);
+	if (cmd->opt.holders)
+		cmd->opt.report = &cmd->report;
+	status = scenario_run(sc, &cmd->opt);
+	if (cmd->report.text && (cmd->leaks || (cmd->report.nr && !cmd->opt.json)))
+		printf("%s%s", cmd->leaks ? "" : "\n", cmd->report.text);
+	leak_report_free(&cmd->report);
+	return status;
 }
 
 int cmd_run(int argc, char **argv)
 {
-	struct command cmd = { .opt = { .out = stdout, .cpus = 1, .seed = 1 } };
+	struct command cmd = { .opt = { .who = "karc run", .out = stdout,
+					.machine = MACHINE_OPTIONS_DEFAULT } };
 	int c, nr;
 
 	optind = 1;

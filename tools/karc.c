@@ -20,6 +20,9 @@ static const struct verb {
 	  "write the memory life of a real program to a file" },
 	{ "replay", "karc replay", cmd_replay,
 	  "live that life again on a simulated machine, compared call by call" },
+	{ "graph", "karc graph", cmd_graph, "draw who owns whom at a chosen moment" },
+	{ "bench", "karc bench", cmd_bench,
+	  "measure karc's hot paths next to what others offer" },
 };
 
 #define NR_VERBS	(sizeof(verbs) / sizeof(verbs[0]))

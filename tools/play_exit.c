@@ -50,6 +50,43 @@ static struct task_struct *start_child(struct stage *s, struct task_struct *init
 	return child;
 }
 
+/* ---- who borrows: the story itself, or a process that will forget it ---- */
+
+static long borrow_entry(void *mm)
+{
+	mmget(mm);
+	return 0;
+}
+
+static struct task_struct *start_debugger(struct stage *s, struct task_struct *init)
+{
+	struct task_struct *debugger;
+
+	stage_listen(s, false);
+	debugger = start_child(s, init);
+	if (debugger)
+		set_task_comm(debugger, "debugger");
+	stage_listen(s, true);
+	return debugger;
+}
+
+static void borrow(struct task_struct *debugger, struct mm_struct *mm)
+{
+	if (debugger)
+		task_call(debugger, borrow_entry, mm);
+	else
+		mmget(mm);
+}
+
+static void end_debugger(struct stage *s, struct task_struct *init, struct task_struct *debugger)
+{
+	stage_listen(s, false);		/* what follows is as in the exit story */
+	guest_exit(debugger, 0);
+	guest_wait(init, debugger->pid, NULL);
+	put_task_struct(debugger);
+	stage_say(s, "one user is left and will never leave: the address space stays whole");
+}
+
 /*
  * Fork a child, let somebody borrow its mm (as a debugger or /proc would), and let it exit. The
  * borrower gives the mm back only if @polite.
@@ -57,7 +94,7 @@ static struct task_struct *start_child(struct stage *s, struct task_struct *init
 static void live_and_die(struct stage *s, bool polite)
 {
 	struct task_struct *init = task_create_init("init");
-	struct task_struct *child;
+	struct task_struct *child, *debugger = NULL;
 	struct mm_struct *borrowed;
 	int status = -1;
 	long waited;
@@ -76,7 +113,10 @@ static void live_and_die(struct stage *s, bool polite)
 	say_counts(s, child->mm);
 
 	stage_head(s, "Somebody borrows its address space: mmget()");
-	borrowed = mmget(child->mm);
+	borrowed = child->mm;
+	if (!polite)
+		debugger = start_debugger(s, init);
+	borrow(debugger, borrowed);
 	mmgrab(borrowed);		/* so that the counts can be shown to the end */
 	say_counts(s, borrowed);
 
@@ -85,18 +125,16 @@ static void live_and_die(struct stage *s, bool polite)
 	stage_say(s, "the borrower is the last user: nothing was unmapped");
 	say_counts(s, borrowed);
 
-	if (polite) {
+	if (!debugger) {
 		stage_head(s, "The borrower is done: mmput(), the last user");
 		mmput(borrowed);
 		stage_expect(s, mm_users(borrowed) == 0 && borrowed->map_count == 0,
 			     "no user, no mapping; who holds mm_count still has the struct");
-	} else {
-		stage_listen(s, false);		/* what follows is as in the exit story */
-		stage_head(s, "The borrower forgets its mmput()");
-		stage_say(s, "one user is left and will never leave: the address space stays whole");
-	}
-	if (polite)
 		stage_say(s, "and the reference that let this story show the counts goes:");
+	} else {
+		stage_head(s, "The borrower forgets its mmput() and ends");
+		end_debugger(s, init, debugger);
+	}
 	mmdrop(borrowed);
 
 	stage_head(s, "init waits for the child");

@@ -18,9 +18,13 @@ static void play_case(struct stage *s, struct task_struct *init, const struct se
 	memset(f, 0, sizeof(*f));
 	f->sharer_value = -1;
 	if (segv_world_make(&w, s, init)) {
-		if (with_map)
+		if (with_map) {
 			segv_show_map(s, &w);
+			stage_look(s);
+		}
 		f->addr = c->aim(&w);
+		if (s->opt->part)
+			stage_mark(s, "The pointer is about to be used");
 		if (w.user)
 			segv_use(&w, c, f);
 	}

@@ -224,8 +224,9 @@ static void note_left(void *arg, const struct machine_left *left)
 static bool boot(struct replay *r)
 {
 	struct machine_config config = {
-		.nr_cpus = r->opt.cpus, .seed = r->opt.seed, .mode = r->opt.mode, .quiet = true,
-		.track = true,
+		.nr_cpus = r->opt.machine.cpus, .seed = r->opt.machine.seed,
+		.mode = r->opt.machine.mode, .quiet = true, .track = true,
+		.holders = r->opt.holders,
 	};
 
 	config.mem_bytes = r->opt.mem_bytes ? r->opt.mem_bytes : r->info->memory_bytes;
@@ -235,7 +236,7 @@ static bool boot(struct replay *r)
 	r->opt.mem_bytes = config.mem_bytes;
 	r->m = machine_boot(&config);
 	if (IS_ERR(r->m)) {
-		fprintf(stderr, "karc replay: no machine with %" PRIu64 " MiB: %s\n",
+		fprintf(stderr, "%s: no machine with %" PRIu64 " MiB: %s\n", r->opt.who,
 			(uint64_t)config.mem_bytes >> 20, strerror((int)-PTR_ERR(r->m)));
 		return false;
 	}
@@ -259,7 +260,7 @@ static int verdict(const struct replay *r)
 	       r->free_at_boot != r->free_at_end || replay_live_delta(r);
 }
 
-static struct recording *open_recording(const char *path)
+static struct recording *open_recording(const char *who, const char *path)
 {
 	struct recording_error err;
 	struct recording *rec = recording_open(path, &err);
@@ -267,7 +268,7 @@ static struct recording *open_recording(const char *path)
 	if (!rec && err.line)
 		fprintf(stderr, "%s:%" PRIu64 ": %s\n", path, err.line, err.what);
 	else if (!rec)
-		fprintf(stderr, "karc replay: %s: %s\n", path, err.what);
+		fprintf(stderr, "%s: %s: %s\n", who, path, err.what);
 	return rec;
 }
 
@@ -276,7 +277,7 @@ int replay_run(const struct replay_options *opt)
 	struct replay r = { .opt = *opt };
 	int status = 2;
 
-	r.rec = open_recording(opt->path);
+	r.rec = open_recording(opt->who, opt->path);
 	if (!r.rec)
 		return 2;
 	r.info = recording_info(r.rec);
@@ -291,10 +292,14 @@ int replay_run(const struct replay_options *opt)
 	INIT_LIST_HEAD(&r.open);
 	INIT_LIST_HEAD(&r.touching);
 	take_stock_at_boot(&r);
+	if (opt->watch)
+		opt->watch->ops.after(r.m, 0, NULL, opt->watch->arg);
 	if (!replay_files_init(&r) || !start(&r))
 		replay_stop(&r, 0, false, "the machine is too small to begin");
 	replay_play(&r);
 	finish(&r);
+	if (opt->watch)
+		opt->watch->ops.over(r.m, opt->watch->arg);
 	machine_leave();
 	r.machine_left = machine_shutdown(r.m);
 	replay_report(&r);

@@ -26,6 +26,7 @@
 #ifndef KARC_TOOLS_REPLAY_H
 #define KARC_TOOLS_REPLAY_H
 
+#include "machine_options.h"
 #include "recording.h"
 #include <karc/base/contract.h>
 #include <karc/base/list.h>
@@ -45,13 +46,34 @@
 
 enum replay_touch { TOUCH_NONE, TOUCH_SOME, TOUCH_ALL };
 
+/**
+ * struct replay_watch - who wants to look at the machine meanwhile
+ * @ops.after: the line has been carried out and the next one not read; 0: before the first
+ * @ops.over:  every process has ended, everything postponed has run
+ */
+struct replay_watch {
+	struct {
+		void (*after)(struct machine *m, uint64_t line, const struct rec_call *call,
+			      void *arg);
+		void (*over)(struct machine *m, void *arg);
+	} ops;
+	void *arg;
+};
+
+/**
+ * struct replay_options - what was asked for
+ * @who:     begins messages: "karc replay"
+ * @holders: the machine remembers who holds each reference
+ * @watch:   or NULL
+ */
 struct replay_options {
+	const char *who;
 	const char *path;
-	unsigned int cpus;
-	enum machine_mode mode;
+	bool holders;
+	const struct replay_watch *watch;
+	struct machine_options machine;
 	uint64_t mem_bytes;		/* 0: as recorded */
 	enum replay_touch touch;
-	uint64_t seed;
 	bool json;
 	bool colour;
 	bool progress;

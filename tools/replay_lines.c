@@ -65,6 +65,8 @@ bool replay_next(struct replay *r)
 	struct recording_error err;
 	int more;
 
+	if (r->opt.watch && r->line.line)
+		r->opt.watch->ops.after(r->m, r->line.line, &r->line, r->opt.watch->arg);
 	free(a->held);
 	a->held = NULL;
 	if (a->nr) {

@@ -149,7 +149,7 @@ static long burst_entry(void *arg)
 			break;
 		r->line_waits = true;
 	} while (needs_nobody(&r->line) || (r->line.pid == t->pid && !is_for_host(&r->line)));
-	if (r->opt.cpus == 1)		/* nobody to go on meanwhile */
+	if (r->opt.machine.cpus == 1)		/* nobody to go on meanwhile */
 		replay_touch_now(r, t);
 	return 0;
 }

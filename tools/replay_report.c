@@ -21,7 +21,7 @@ static const char *touch_name(enum replay_touch touch)
 
 static const char *mode_name(const struct replay *r)
 {
-	return r->opt.mode == MACHINE_PARALLEL ? "parallel" : "deterministic";
+	return r->opt.machine.mode == MACHINE_PARALLEL ? "parallel" : "deterministic";
 }
 
 static const char *colour(const struct replay *r, bool good)
@@ -159,10 +159,10 @@ static void print_cpus(const struct replay *r)
 {
 	unsigned int cpu;
 
-	if (r->opt.cpus == 1)
+	if (r->opt.machine.cpus == 1)
 		return;
 	fputs("by CPU    ", r->opt.out);
-	for (cpu = 0; cpu < r->opt.cpus; cpu++)
+	for (cpu = 0; cpu < r->opt.machine.cpus; cpu++)
 		fprintf(r->opt.out, " %" PRIu64, r->n.per_cpu[cpu]);
 	if (r->n.touched_aside)
 		fprintf(r->opt.out, "; %" PRIu64 " times memory was touched while others went on",
@@ -230,9 +230,10 @@ static void report_text(const struct replay *r)
 	fprintf(out, "recording  %s: Linux %u.%u.%u, %u task%s\n", r->opt.path, r->info->kernel[0],
 		r->info->kernel[1], r->info->kernel[2], r->info->nr_tasks,
 		r->info->nr_tasks == 1 ? "" : "s");
-	fprintf(out, "machine    %u CPU%s, ", r->opt.cpus, r->opt.cpus == 1 ? "" : "s");
+	fprintf(out, "machine    %u CPU%s, ", r->opt.machine.cpus,
+		r->opt.machine.cpus == 1 ? "" : "s");
 	print_size(out, r->opt.mem_bytes);
-	fprintf(out, ", %s, seed %" PRIu64 ", touch %s\n", mode_name(r), r->opt.seed,
+	fprintf(out, ", %s, seed %" PRIu64 ", touch %s\n", mode_name(r), r->opt.machine.seed,
 		touch_name(r->opt.touch));
 	print_calls(r);
 	print_cpus(r);
@@ -250,7 +251,7 @@ static void report_text(const struct replay *r)
 	if (r->stop && r->error_line)
 		fprintf(stderr, "%s:%" PRIu64 ": %s\n", r->opt.path, r->error_line, r->error);
 	else if (r->stop)
-		fprintf(stderr, "karc replay: %s: %s\n", r->opt.path, r->error);
+		fprintf(stderr, "%s: %s: %s\n", r->opt.who, r->opt.path, r->error);
 }
 
 /* ---- for machines ------------------------------------------------------------------------ */
@@ -335,7 +336,7 @@ static void json_calls(const struct replay *r)
 	fprintf(out, "  \"maps\": {\"reads\": %" PRIu64 ", \"lines\": %" PRIu64
 		", \"same\": %" PRIu64 "},\n", n->maps_reads, n->maps_lines, n->maps_same);
 	fputs("  \"calls_by_cpu\": [", out);
-	for (cpu = 0; cpu < r->opt.cpus; cpu++)
+	for (cpu = 0; cpu < r->opt.machine.cpus; cpu++)
 		fprintf(out, "%s%" PRIu64, cpu ? ", " : "", n->per_cpu[cpu]);
 	fputs("],\n", out);
 }
@@ -368,8 +369,8 @@ static void report_json(const struct replay *r)
 	json_string(out, r->opt.path);
 	fprintf(out, ",\n  \"kernel\": \"%u.%u.%u\",\n  \"cpus\": %u,\n  \"mode\": \"%s\",\n"
 		"  \"mem_bytes\": %" PRIu64 ",\n  \"seed\": %" PRIu64 ",\n  \"touch\": \"%s\",\n",
-		r->info->kernel[0], r->info->kernel[1], r->info->kernel[2], r->opt.cpus,
-		mode_name(r), r->opt.mem_bytes, r->opt.seed, touch_name(r->opt.touch));
+		r->info->kernel[0], r->info->kernel[1], r->info->kernel[2], r->opt.machine.cpus,
+		mode_name(r), r->opt.mem_bytes, r->opt.machine.seed, touch_name(r->opt.touch));
 	json_calls(r);
 	json_processes(r);
 	json_deaths(r);

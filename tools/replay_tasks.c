@@ -127,7 +127,7 @@ static struct replay_task *task_add(struct replay *r, uint32_t pid, struct repla
 	INIT_LIST_HEAD(&t->touch_node);
 	if (!thread)
 		t->group->death.pid = pid;
-	BUG_ON(migrate_task_to(task, (pid - 1) % r->opt.cpus));
+	BUG_ON(migrate_task_to(task, (pid - 1) % r->opt.machine.cpus));
 	r->last_task = NULL;
 	if (!enter(r, t)) {
 		xa_erase(&r->tasks, pid);
@@ -373,7 +373,7 @@ void replay_let_go(struct replay *r, uint64_t cpus)
 {
 	unsigned int cpu;
 
-	for (cpu = 0; cpu < r->opt.cpus; cpu++) {
+	for (cpu = 0; cpu < r->opt.machine.cpus; cpu++) {
 		if (!(cpus & 1ULL << cpu))
 			continue;
 		BUG_ON(migrate_task_to(r->init, cpu));

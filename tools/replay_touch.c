@@ -115,7 +115,7 @@ static void touch(struct replay *r, struct replay_task *t)
 	struct rnd rnd;
 	struct span s;
 
-	rnd_seed(&rnd, r->opt.seed ^ t->touch_line * 0x9e3779b97f4a7c15ULL);	/* I2 */
+	rnd_seed(&rnd, r->opt.machine.seed ^ t->touch_line * 0x9e3779b97f4a7c15ULL);	/* I2 */
 	while (!t->touch_what && next_span(r, start, t->touch_end, &s)) {
 		start = s.end;
 		if ((s.end - s.start) >> PAGE_SHIFT > room)

@@ -3,17 +3,25 @@
  * scenario.c - the stage: boots a machine, prints what plays say and what the rooms announce
  */
 #include "scenario.h"
+#include <errno.h>
 #include <stdarg.h>
 #include <string.h>
 
 static const struct scenario scenarios[] = {
 	{ "exit", "a process ends: every put of the teardown chain, counts before and after",
-	  false, play_exit, NULL },
+	  false, "borrows its address space", play_exit, NULL },
 	{ "segv", "wild pointers: what the CPU and the kernel look at, and which signal it is", false,
-	  play_segv, segv_part_at },
-	{ "kobject", "a tree of kobjects is put away in one cascade", false, play_kobject, NULL },
-	{ "cow", "two processes share a page until one of them writes", false, play_cow, NULL },
-	{ "leak", "somebody forgets one mmput: how the report names it", true, play_leak, NULL },
+	  "mappings", play_segv, segv_part_at },
+	{ "kobject", "a tree of kobjects is put away in one cascade", false, "five kobjects",
+	  play_kobject, NULL },
+	{ "cow", "two processes share a page until one of them writes", false, "It forks",
+	  play_cow, NULL },
+	{ "leak", "somebody forgets one mmput: how the report names it", true, "Power off",
+	  play_leak, NULL },
+	{ "cycle", "three objects hold each other and nobody holds them", true, "Power off",
+	  play_cycle, NULL },
+	{ "crowd", "sixty processes share files, memory and ancestors: a thousand objects", false,
+	  "sixty", play_crowd, NULL },
 };
 
 #define NR_SCENARIOS	(sizeof(scenarios) / sizeof(scenarios[0]))
@@ -49,17 +57,38 @@ const char *stage_colour(const struct stage *s, const char *code)
 	return s->opt->colour ? code : "";
 }
 
+static void stage_moment(struct stage *s, enum stage_moment moment, const char *name)
+{
+	const struct stage_watch *watch = s->opt->watch;
+
+	if (watch)
+		watch->ops.moment(s, moment, name, watch->arg);
+}
+
+void stage_mark(struct stage *s, const char *name)
+{
+	stage_moment(s, STAGE_HEADED, name);
+}
+
+void stage_look(struct stage *s)
+{
+	if (s->heading[0])
+		stage_moment(s, STAGE_HEADED, s->heading);
+	s->heading[0] = '\0';
+}
+
 void stage_head(struct stage *s, const char *fmt, ...)
 {
 	va_list args;
 
+	stage_look(s);
 	va_start(args, fmt);
-	flockfile(s->out);	/* steps of other CPUs come between lines, not inside */
-	fprintf(s->out, "\n%s", stage_colour(s, "\033[1m"));
-	vfprintf(s->out, fmt, args);
-	fprintf(s->out, "%s\n", stage_colour(s, "\033[0m"));
-	funlockfile(s->out);
+	vsnprintf(s->heading, sizeof(s->heading), fmt, args);
 	va_end(args);
+	flockfile(s->out);	/* steps of other CPUs come between lines, not inside */
+	fprintf(s->out, "\n%s%s%s\n", stage_colour(s, "\033[1m"), s->heading,
+		stage_colour(s, "\033[0m"));
+	funlockfile(s->out);
 }
 
 void stage_say(struct stage *s, const char *fmt, ...)
@@ -100,6 +129,7 @@ static void stage_step(void *arg, const char *fn, const char *text)
 {
 	struct stage *s = arg;
 
+	stage_moment(s, STAGE_STEP, fn);
 	if (__atomic_load_n(&s->mute, __ATOMIC_RELAXED))
 		return;
 	fprintf(s->out, "    %s%-20s%s %s\n", stage_colour(s, "\033[36m"), fn,
@@ -159,38 +189,56 @@ static void tell_title(const struct stage *s, const struct scenario *sc)
 {
 	if (s->opt->json)
 		fprintf(s->out, "{\"scenario\": \"%s\", \"cpus\": %u, \"mode\": \"%s\", "
-			"\"seed\": %llu,\n \"cases\": [", sc->name, s->opt->cpus,
-			s->opt->mode == MACHINE_PARALLEL ? "parallel" : "deterministic",
-			(unsigned long long)s->opt->seed);
+			"\"seed\": %llu,\n \"cases\": [", sc->name, s->opt->machine.cpus,
+			s->opt->machine.mode == MACHINE_PARALLEL ? "parallel" : "deterministic",
+			(unsigned long long)s->opt->machine.seed);
 	else if (!s->opt->part)
 		fprintf(s->out, "%s: %s\n", sc->name, sc->what);
+}
+
+static void play(struct stage *s, const struct scenario *sc)
+{
+	tell_title(s, sc);
+	trace_listen(s->m, &s->listener, stage_step, s);
+	machine_on_left(s->m, note_left, s);
+	machine_enter(s->m);
+	stage_moment(s, STAGE_BOOTED, "");
+	sc->play(s);
+	if (!s->opt->json)
+		stage_head(s, "Power off: what is still alive?");
+	machine_quiesce(s->m);
+	stage_moment(s, STAGE_OVER, "Power off: what is still alive?");
+	if (s->opt->report)
+		leak_report_watch(s->opt->report, s->m);
+	trace_unlisten(s->m, &s->listener);
+	machine_leave();
 }
 
 int scenario_run(const struct scenario *sc, const struct scenario_options *opt)
 {
 	const struct machine_config config = {
-		.nr_cpus = opt->cpus, .seed = opt->seed, .mode = opt->mode, .track = true,
-		.quiet = true, .mem_bytes = 64ULL << 20, .check_tlb = true,
+		.nr_cpus = opt->machine.cpus, .seed = opt->machine.seed,
+		.mode = opt->machine.mode, .track = true, .holders = opt->holders, .quiet = true,
+		.mem_bytes = 64ULL << 20, .check_tlb = true,
 	};
-	struct stage s = { .opt = opt, .out = opt->out };
-	unsigned long left;
+	struct stage s = { .opt = opt, .out = opt->out ? opt->out : fopen("/dev/null", "w") };
+	unsigned long left = 0;
 
-	s.m = machine_boot(&config);
-	if (IS_ERR(s.m)) {
-		fprintf(stderr, "karc run: no machine: %s\n", strerror((int)-PTR_ERR(s.m)));
+	if (!s.out) {
+		fprintf(stderr, "%s: /dev/null: %s\n", opt->who, strerror(errno));
 		return 2;
 	}
-	tell_title(&s, sc);
-	trace_listen(s.m, &s.listener, stage_step, &s);
-	machine_on_left(s.m, note_left, &s);
-	machine_enter(s.m);
-	sc->play(&s);
-	if (!opt->json)
-		stage_head(&s, "Power off: what is still alive?");
-	machine_quiesce(s.m);
-	trace_unlisten(s.m, &s.listener);
-	machine_leave();
-	left = machine_shutdown(s.m);
-	tell_left(&s, left);
+	s.m = machine_boot(&config);
+	if (IS_ERR(s.m)) {
+		fprintf(stderr, "%s: no machine: %s\n", opt->who, strerror((int)-PTR_ERR(s.m)));
+	} else {
+		play(&s, sc);
+		left = machine_shutdown(s.m);
+		tell_left(&s, left);
+	}
+	if (!opt->out)
+		fclose(s.out);
+	if (IS_ERR(s.m))
+		return 2;
 	return left || s.nr_wrong ? 1 : 0;
 }

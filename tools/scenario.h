@@ -5,33 +5,64 @@
 #ifndef KARC_TOOLS_SCENARIO_H
 #define KARC_TOOLS_SCENARIO_H
 
+#include "leak_report.h"
+#include "machine_options.h"
 #include <karc/hw/trace.h>
 #include <karc/karc.h>
 #include <stdbool.h>
 #include <stdio.h>
 
+struct stage;
+
+enum stage_moment {
+	STAGE_BOOTED,		/* before anything happens */
+	STAGE_STEP,		/* a room announces one: in the middle of something */
+	STAGE_HEADED,		/* what stood under a heading has happened: a quiet point */
+	STAGE_OVER,		/* the story is over and everything postponed has run */
+};
+
+/**
+ * struct stage_watch - who wants to look at the machine meanwhile
+ * @ops.moment: @name is the step's function, or the heading
+ */
+struct stage_watch {
+	struct {
+		void (*moment)(struct stage *s, enum stage_moment moment, const char *name,
+			       void *arg);
+	} ops;
+	void *arg;
+};
+
 /**
  * struct scenario_options - how a story is to be told
+ * @who:  begins messages: "karc run"
+ * @out:  where to; NULL: not at all
  * @part: one of the scenario's parts, or NULL for all of it
  * @json: one JSON object instead of text; only scenarios that have parts can
+ * @holders: the machine remembers who holds each reference
+ * @report: or NULL: gets what is left
+ * @watch: or NULL
  */
 struct scenario_options {
+	const char *who;
 	FILE *out;
 	bool colour;
 	bool json;
 	const char *part;
-	unsigned int cpus;
-	u64 seed;
-	enum machine_mode mode;
+	struct machine_options machine;
+	bool holders;
+	struct leak_report *report;
+	const struct stage_watch *watch;
 };
 
 /* Where a story is told. */
 struct stage {
 	const struct scenario_options *opt;
-	FILE *out;
+	FILE *out;			/* opt->out, or the null device */
 	struct machine *m;
 	struct trace_listener listener;
 	bool mute;			/* atomic: announced steps are not shown */
+	char heading[256];		/* what happens now stands under it */
 	struct stage_left {		/* the leak report */
 		bool object;		/* a row of the ledger, not the memory below it */
 		char kind[32];
@@ -47,6 +78,7 @@ struct scenario {
 	const char *name;
 	const char *what;
 	bool leaks;			/* a leak is its point: the expected exit status is 1 */
+	const char *look;		/* part of the heading after which a picture says most */
 	void (*play)(struct stage *s);	/* on the host fiber of a booted machine */
 	/* Name of part @i and what it shows, NULL past the last; NULL: it has no parts. */
 	const char *(*part_at)(unsigned int i, const char **what);
@@ -66,6 +98,10 @@ int scenario_run(const struct scenario *sc, const struct scenario_options *opt);
 
 /* For the plays. */
 void stage_head(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Now, and not at the next heading, what stands under this one has happened. */
+void stage_look(struct stage *s);
+/* A quiet point that has a name and no heading. */
+void stage_mark(struct stage *s, const char *name);
 void stage_say(struct stage *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *stage_colour(const struct stage *s, const char *code);	/* @code, or "" */
 void stage_listen(struct stage *s, bool on);	/* show the steps that the rooms announce */
@@ -78,6 +114,8 @@ void play_segv(struct stage *s);
 void play_kobject(struct stage *s);
 void play_cow(struct stage *s);
 void play_leak(struct stage *s);
+void play_cycle(struct stage *s);
+void play_crowd(struct stage *s);
 const char *segv_part_at(unsigned int i, const char **what);
 
 #endif

@@ -7,6 +7,7 @@ Method: the program itself; the steps and verdicts that make each story are look
 test_segv.py has the segv scenario.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -64,8 +65,74 @@ def leak_names_the_forgotten_mm():
           "memory that is held by them", "page")
 
 
+def cycle_leaks_what_holds_itself():
+    story("cycle", 1, "one put, of the mapping, ends them all",
+          "nobody outside has any of them", "none will ever reach 0", "LEAK", "1 vma")
+
+
+def crowd_is_a_thousand_objects():
+    done = run("--cpus", "4", "crowd")
+    assert done.returncode == 0 and "60 children" in done.stdout, done
+    alive = [int(line.split()[0]) for line in done.stdout.splitlines() if "objects alive" in line]
+    assert alive[0] > 1000 and alive[1] < 20, alive
+
+
+def leaks_are_told_by_type_by_site_and_by_holder():
+    for cpus, mode in MACHINES:
+        done = run("--cpus", cpus, "--mode", mode, "leak", "--leaks")
+        assert done.returncode == 1 and not done.stderr, done
+        at = 0
+        for step in ("by type", "mm_struct", "by site", "tools/play_exit.c", "by holder", "why",
+                     "mm_struct.vmas.list[0] -> vm_area_struct.vm_file -> file.f_inode -> inode"):
+            found = done.stdout.find(step, at)
+            assert found >= 0, "'%s' does not follow:\n%s" % (step, done.stdout[at:])
+            at = found + len(step)
+    for name in ("exit", "cow", "kobject", "crowd"):
+        done = run(name, "--leaks")
+        assert done.returncode == 0 and done.stdout.startswith("leaks: 0 objects"), done
+
+
+def a_cycle_is_the_reason():
+    done = run("cycle", "--leaks")
+    assert done.returncode == 1
+    line = "cycle: page.vma_set -> vma.shared_anon -> pages[3]"
+    assert done.stdout.count(line) == 2, done.stdout    # to blame, and why
+    assert "6 objects" in done.stdout and "3 CYCLE, 3 BEHIND" in done.stdout, done.stdout
+
+
+def one_table_of_the_leaks_can_be_chosen():
+    rows = {by: run("leak", "--leaks", "--by", by).stdout for by in ("type", "site", "holder")}
+    assert "mm_struct\n" in rows["type"] and "play_exit.c" not in rows["type"], rows
+    assert "tools/play_exit.c" in rows["site"], rows
+    assert "forgotten by debugger, pid 3" in rows["holder"], rows
+    assert "by holder" in rows["holder"] and "mm_struct\n" not in rows["holder"], rows
+
+
+def leaks_as_json_are_all_of_them():
+    done = run("leak", "--leaks", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 1 and report["schema"] == "karc-leaks-1"
+    assert report["objects"] == len(report["leaks"]) == \
+        sum(row["objects"] for row in report["by_type"]) == \
+        sum(row["objects"] for row in report["by_site"]) == \
+        sum(row["objects"] for row in report["by_holder"]), report
+    mm = [leak for leak in report["leaks"] if leak["type"] == "mm_struct"][0]
+    assert mm["users"] == 1 and mm["holders"] and mm["site"]["file"] == "tools/play_exit.c", mm
+    nothing = json.loads(run("exit", "--leaks", "--json").stdout)
+    assert nothing["objects"] == 0 and nothing["leaks"] == []
+
+
+def holders_are_told_behind_the_story():
+    plain = run("leak").stdout
+    done = run("leak", "--holders")
+    assert done.returncode == 1 and "by holder" in done.stdout and "by holder" not in plain
+    assert done.stdout.startswith(plain[:200]), done.stdout
+    clean = run("exit", "--holders")
+    assert clean.returncode == 0 and "by holder" not in clean.stdout, clean
+
+
 def a_run_is_the_same_whatever_the_hosts_addresses():
-    for name in ("exit", "segv", "cow", "kobject", "leak"):
+    for name in ("exit", "segv", "cow", "kobject", "leak", "cycle"):
         runs = {run("--cpus", "4", "--seed", "11", name).stdout for _ in range(3)}
         assert len(runs) == 1, "%s differs from run to run" % name
 
@@ -74,7 +141,7 @@ def list_lists_them_all():
     done = run("--list")
     assert done.returncode == 0
     names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert names == ["exit", "segv", "kobject", "cow", "leak"], names
+    assert names == ["exit", "segv", "kobject", "cow", "leak", "cycle", "crowd"], names
 
 
 def list_of_a_scenario_names_its_cases():
@@ -88,7 +155,8 @@ def help_is_no_error():
     for arguments in (("--help",), ("-h",), ("segv", "--help")):
         done = run(*arguments)
         assert done.returncode == 0 and "usage: karc run" in done.stdout and not done.stderr, done
-        for option in ("--case", "--cpus", "--json", "--list", "--mode", "--parallel", "--seed"):
+        for option in ("--by", "--case", "--cpus", "--holders", "--json", "--leaks", "--list",
+                       "--mode", "--parallel", "--seed"):
             assert option in done.stdout, option
 
 
@@ -106,6 +174,9 @@ def usage_errors_say_what():
             (("exit", "cow"), "karc run: exit has no cases, so no 'cow'"),
             (("exit", "--json"), "karc run: --json: exit is for reading only"),
             (("exit", "--list"), "karc run: --list: exit has no cases"),
+            (("exit", "--leaks", "--by", "colour"), "karc run: --by: 'colour' is not type, site"),
+            (("exit", "--by", "type"), "karc run: --by: it chooses a table of --leaks"),
+            (("exit", "--leaks", "--json", "--by", "type"), "karc run: --by: it chooses"),
             (("segv", "nonsense"), "karc run: segv has no case 'nonsense'"),
             (("segv", "null", "hole"), "karc run: 'hole' is one argument too many"),
             (("segv", "null", "--case", "hole"), "karc run: 'null' is one argument too many"),
@@ -131,7 +202,11 @@ def output_that_does_not_arrive_is_an_error():
 def main():
     failed = 0
     tests = [exit_shows_the_road_of_death, cow_shows_counts, kobject_shows_one_cascade,
-             leak_names_the_forgotten_mm, a_run_is_the_same_whatever_the_hosts_addresses,
+             leak_names_the_forgotten_mm, cycle_leaks_what_holds_itself,
+             crowd_is_a_thousand_objects, leaks_are_told_by_type_by_site_and_by_holder,
+             a_cycle_is_the_reason, one_table_of_the_leaks_can_be_chosen,
+             leaks_as_json_are_all_of_them, holders_are_told_behind_the_story,
+             a_run_is_the_same_whatever_the_hosts_addresses,
              list_lists_them_all, list_of_a_scenario_names_its_cases, help_is_no_error,
              usage_errors_say_what, output_that_does_not_arrive_is_an_error]
     for test in tests:

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+//
+// mimalloc.cc - std::shared_ptr whose objects, control block included, come from mimalloc
+//
+// The allocator is named in the program instead of replacing malloc, which would replace it for
+// all other peers as well.
+#include <mimalloc.h>
+
+#define MAKE(type) std::allocate_shared<type>(mi_stl_allocator<type>())
+#include "shared_ptr.cc"
