@@ -116,14 +116,15 @@ long prepare_to_wait_event(wait_queue_head_t *wq, struct wait_queue_entry *entry
 {
 	unsigned long flags;
 
-	if (!wait_interrupted(state)) {
-		prepare(wq, entry, state, READ_ONCE(entry->flags));
+	prepare(wq, entry, state, READ_ONCE(entry->flags));
+	/* After it: the wake of a signal that came before is forgotten, its mark is not. */
+	if (!wait_interrupted(state))
 		return 0;
-	}
 	/*
 	 * A wake-up may have chosen this entry already. The caller tests its condition once more,
 	 * so that what was meant for it is used; later wake-ups go to the others.
 	 */
+	WRITE_ONCE(fiber_self()->wait_queued, false);
 	spin_lock_irqsave(&wq->lock, flags);
 	list_del_init(&entry->entry);
 	spin_unlock_irqrestore(&wq->lock, flags);

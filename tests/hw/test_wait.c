@@ -34,9 +34,20 @@ struct model {
 /* The fiber that has a signal pending. */
 static struct fiber *_Atomic signalled;
 
+/* The fiber that gets one right after it has found that it has none. */
+static struct fiber *_Atomic signalled_late;
+
 bool karc_signal_pending(unsigned int state)
 {
-	return (state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) && signalled == fiber_self();
+	bool pending = (state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) &&
+		       signalled == fiber_self();
+
+	if (signalled_late == fiber_self()) {
+		signalled_late = NULL;
+		signalled = fiber_self();
+		fiber_wake(fiber_self());
+	}
+	return pending;
 }
 
 static void model_init(struct model *m)
@@ -45,6 +56,7 @@ static void model_init(struct model *m)
 	init_waitqueue_head(&m->wq);
 	spin_lock_init(&m->lock);
 	signalled = NULL;
+	signalled_late = NULL;
 }
 
 static struct fiber *spawn(unsigned int cpu, long (*fn)(void *), void *arg)
@@ -291,6 +303,19 @@ static void a_signal_ends_an_interruptible_wait(void **state)
 	assert_int_equal(wait_event_interruptible_timeout(m.wq, false, 5), -ERESTARTSYS);
 }
 
+/* The wake must not be forgotten: nobody sends another one. */
+static void a_signal_between_the_look_and_the_sleep_ends_the_wait(void **state)
+{
+	struct model m;
+
+	(void)state;
+	model_init(&m);
+	signalled_late = fiber_self();
+	assert_int_equal(wait_event_interruptible(m.wq, m.condition), -ERESTARTSYS);
+	assert_null(signalled_late);
+	assert_false(waitqueue_active(&m.wq));
+}
+
 static void a_timeout_ends_the_wait_at_its_time(void **state)
 {
 	struct model m;
@@ -493,6 +518,7 @@ int main(void)
 		KARC_TESTS(wake_up_wakes_all_that_are_not_exclusive),
 		KARC_TESTS(an_interruptible_wakeup_passes_uninterruptible_waiters),
 		KARC_TESTS(a_signal_ends_an_interruptible_wait),
+		KARC_TESTS(a_signal_between_the_look_and_the_sleep_ends_the_wait),
 		KARC_TESTS(a_timeout_ends_the_wait_at_its_time),
 		KARC_TESTS(a_timed_wait_returns_what_was_left),
 		KARC_TESTS(arguments_are_evaluated_once),
