@@ -54,14 +54,16 @@ static void leave(struct machine *m)
 }
 
 #define EXPECT_CLASS(size, class_size) do {					\
-	void *p_ = kmalloc_sized(size, GFP_KERNEL), *q_;			\
+	void *p_ = kmalloc_sized(size, GFP_KERNEL);				\
+	uintptr_t first_ = (uintptr_t)p_;					\
 	assert_non_null(p_);							\
 	assert_int_equal(ksize(p_), class_size);				\
 	kfree_sized(p_, size);							\
-	q_ = kmalloc_sized(size, GFP_NOWAIT);					\
-	assert_ptr_equal(q_, p_);						\
-	kfree(q_);								\
-	assert_ptr_equal(kmalloc_sized(size, GFP_KERNEL), p_);			\
+	p_ = kmalloc_sized(size, GFP_NOWAIT);					\
+	assert_int_equal((uintptr_t)p_, first_);				\
+	kfree(p_);								\
+	p_ = kmalloc_sized(size, GFP_KERNEL);					\
+	assert_int_equal((uintptr_t)p_, first_);				\
 	kfree_sized(p_, size);							\
 } while (0)
 
