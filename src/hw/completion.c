@@ -79,6 +79,7 @@ long wait_for_completion_state_site(struct completion *x, long timeout, unsigned
 	init_wait_entry(&entry, WQ_FLAG_EXCLUSIVE);
 	spin_lock_irq(&x->wait.lock);
 	while (!(taken = take_locked(x)) && left > 0) {
+		fiber_prepare();	/* first: the wake of a signal from here on counts */
 		if (wait_interrupted(state)) {
 			left = -ERESTARTSYS;
 			break;
@@ -86,7 +87,6 @@ long wait_for_completion_state_site(struct completion *x, long timeout, unsigned
 		if (list_empty(&entry.entry))
 			__add_wait_queue_entry_tail(&x->wait, &entry);
 		entry.state = state;
-		fiber_prepare();
 		spin_unlock_irq(&x->wait.lock);
 		left = wait_sleep(left, site);
 		spin_lock_irq(&x->wait.lock);

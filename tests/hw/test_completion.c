@@ -26,9 +26,20 @@ struct model {
 /* The fiber that has a signal pending. */
 static struct fiber *_Atomic signalled;
 
+/* The fiber that gets one right after it has found that it has none. */
+static struct fiber *_Atomic signalled_late;
+
 bool karc_signal_pending(unsigned int state)
 {
-	return (state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) && signalled == fiber_self();
+	bool pending = (state & (TASK_INTERRUPTIBLE | TASK_WAKEKILL)) &&
+		       signalled == fiber_self();
+
+	if (signalled_late == fiber_self()) {
+		signalled_late = NULL;
+		signalled = fiber_self();
+		fiber_wake(fiber_self());
+	}
+	return pending;
 }
 
 static void model_init(struct model *m)
@@ -36,6 +47,7 @@ static void model_init(struct model *m)
 	memset(m, 0, sizeof(*m));
 	init_completion(&m->done);
 	signalled = NULL;
+	signalled_late = NULL;
 }
 
 static struct fiber *spawn(unsigned int cpu, long (*fn)(void *), void *arg)
@@ -173,6 +185,19 @@ static void a_signal_ends_the_wait_and_takes_nothing(void **state)
 	assert_int_equal(wait_for_completion_interruptible(&m.done), 0);
 }
 
+/* The wake must not be forgotten: nobody sends another one. */
+static void a_signal_between_the_look_and_the_sleep_ends_the_wait(void **state)
+{
+	struct model m;
+
+	(void)state;
+	model_init(&m);
+	signalled_late = fiber_self();
+	assert_int_equal(wait_interruptibly(&m), -ERESTARTSYS);
+	assert_null(signalled_late);
+	assert_false(waitqueue_active(&m.done.wait));
+}
+
 static long complete_it(void *arg)
 {
 	complete(arg);
@@ -203,6 +228,7 @@ int main(void)
 		KARC_TESTS(complete_all_lets_everybody_through_until_reinit),
 		KARC_TESTS(a_timeout_returns_zero_and_success_what_is_left),
 		KARC_TESTS(a_signal_ends_the_wait_and_takes_nothing),
+		KARC_TESTS(a_signal_between_the_look_and_the_sleep_ends_the_wait),
 		KARC_TESTS(the_waiter_may_drop_it_at_once),
 	};
 
