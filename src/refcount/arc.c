@@ -243,8 +243,10 @@ static bool arc_is_plain(const struct arc_type *type)
 		return false;
 	while (f && f->kind == ARC_FIELD_OWNED)
 		f++;
-	return f ? f->kind == ARC_FIELD_END && (type->flags & ARC_UNORDERED) :
-		   type->flags & ARC_LEAF;
+	if (!f)
+		return type->flags & ARC_LEAF;
+	return f->kind == ARC_FIELD_END && f != type->fields &&
+	       (type->flags & (ARC_UNORDERED | ARC_PRIVATE));
 }
 
 void arc_init_far(struct arc *arc, const struct arc_type *type, const struct site *site)

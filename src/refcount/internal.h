@@ -96,6 +96,12 @@ void reap_moved(struct arc *arc);
 bool plain_last_put(struct arc *arc);
 void plain_unordered(struct reap *r, struct arc *arc, const struct site *site);
 
+/*
+ * The same in order, from field arc->field on. @top: what is torn down after @arc; when a dying
+ * object is not plain it is on top of that and of the owners between, and this returns.
+ */
+void plain_ordered(struct reap *r, struct arc **top, struct arc *arc, const struct site *site);
+
 /* Dying objects whose teardown waits for a grace period, batch by batch; arc_put_rcu(). */
 struct reap_rcu {
 	struct arc *next;			/* pushed here; their grace period has not begun */

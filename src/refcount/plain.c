@@ -5,22 +5,36 @@
  * What it is      Most objects have no drop body, no callbacks and no weak references, and their
  *                 memory comes from an array of this CPU. For such an object (ARC_PLAIN) the
  *                 machinery of reap.c decides nothing: its end is an addition in the ledger and a
- *                 push. A leaf goes right in the put. An owner whose type says that nobody cares
- *                 about the order (ARC_UNORDERED) goes in a loop of its own: what it owns is put
- *                 into a window of references whose objects are on their way into the cache; the
- *                 owner's memory is returned at once; and the reference that waits longest is put
- *                 next. So the latency of WINDOW misses is paid together, where a teardown in
- *                 order waits for each, and a chain is walked once and not twice.
+ *                 push. A leaf goes right in the put.
+ *                 An owner goes in order, as in reap.c, but its memory goes with the last
+ *                 reference taken out of it, before what that one kept is torn down. A chain is
+ *                 walked once and needs no stack; of a tree only those owners wait (parked) that
+ *                 still have a reference to give up, and what they will give up is on its way
+ *                 into the cache.
+ *                 An owner whose type says that nobody cares about the order (ARC_UNORDERED) goes
+ *                 in a loop of its own: what it owns is put into a window of references whose
+ *                 objects are on their way into the cache; its memory is returned at once; and
+ *                 the reference that waits longest is put next. So the latency of WINDOW misses
+ *                 is paid together, where a teardown in order looks a few ahead.
  * Objects         window  -> reference -> reference ...   taken out of owners, not put yet
- *                 parked  -> owner -> owner               what they own did not all fit; ->field
+ *                 parked  -> owner -> owner -> top        in order: own something still, ->field
+ *                 parked  -> owner -> owner               else: what they own did not all fit
  *                 reap    -> object -> object             died, but not plain: reap.c's
  * Invariants      I1  A reference in the window is counted still, so its object is there.
  *                 I2  An object that died here was alone (strong and weak by I2 of arc.c), so
  *                     nobody sees that its count was not stored and its fields not cleared.
  *                 I3  An object that turns out not to be plain is torn down by reap.c, in order.
  *                 I4  Between the look at this CPU's array and the push there is no safe point.
+ *                 I5  In order: an owner has given up fields[0..->field), and its word, state and
+ *                     link are as reap.c has them, so at any reference reap.c can go on with it.
+ *                     Its memory goes once all is taken out of it: earlier than in Rust, but who
+ *                     could tell? It was alone and is never found without a count (ARC_PRIVATE),
+ *                     a body below it that wants to look at it has to hold a weak reference, and
+ *                     with that it is not alone; it has no body of its own; and its memory goes
+ *                     into an array, which calls nobody. Only the ledger tells, as it should.
  * Locking         none; the arrays and cells are this CPU's
- * Worst case      Linear, no allocation; the window is WINDOW pointers on the stack.
+ * Worst case      Linear, no allocation; the window is WINDOW pointers on the stack. In order, a
+ *                 tree's owners are touched twice, going down and coming back.
  */
 #include <karc/base/array_cache.h>
 #include <karc/base/bug.h>
@@ -129,6 +143,7 @@ struct window {
 	struct ledger_cell *cell;
 	long nr_gone;			/* to be taken off @cell */
 	struct arc *parked;
+	struct arc *below;		/* end of @parked, in order */
 	unsigned long head, tail;
 	struct arc *ref[WINDOW];
 };
@@ -267,10 +282,12 @@ static __always_inline struct arc *window_put(struct window *w, struct reap *r, 
 					      const struct site *site)
 {
 	if (plain_alone(arc)) {
-		if (arc->type->fields)
+		if (!arc->type->fields) {
+			window_ends(w, arc);
+			return NULL;
+		}
+		if (likely(arc->type->flags & ARC_UNORDERED))
 			return window_owner_ends(w, arc, arc->type->fields);
-		window_ends(w, arc);
-		return NULL;
 	}
 	window_settle(w);
 	if (arc_ref_was_last(arc, site))
@@ -288,17 +305,23 @@ static __always_inline struct arc *window_next(struct window *w, struct arc *las
 	return w->ref[w->head++ % WINDOW];
 }
 
+static __always_inline void window_begin(struct window *w, const struct arc *first,
+					 struct arc *parked)
+{
+	w->nr_gone = 0;
+	w->parked = parked;
+	w->below = parked;
+	w->head = 0;
+	w->tail = 0;
+	window_know(w, first);
+}
+
 void plain_unordered(struct reap *r, struct arc *arc, const struct site *site)
 {
 	struct window w;
 	struct arc *last;
 
-	w.type = NULL;
-	w.only = NULL;
-	w.nr_gone = 0;
-	w.parked = NULL;
-	w.head = 0;
-	w.tail = 0;
+	window_begin(&w, arc, NULL);
 	last = window_owner_ends(&w, arc, arc->type->fields);
 	for (;;) {
 		if (w.only && !window_nr(&w))
@@ -316,6 +339,161 @@ void plain_unordered(struct reap *r, struct arc *arc, const struct site *site)
 		arc = w.parked;
 		w.parked = arc->link;
 		last = window_owner_ends(&w, arc, &arc->type->fields[arc->field]);
+	}
+	window_settle(&w);
+}
+
+/* ---- in order ---- */
+
+static __always_inline char **slot_of(struct arc *arc, const struct arc_field *f)
+{
+	return (char **)(void *)((char *)arc + f->offset);
+}
+
+/* From @f on, the field that owns something, or the end. */
+static __always_inline const struct arc_field *next_held(struct arc *arc,
+							 const struct arc_field *f)
+{
+	while (f->kind != ARC_FIELD_END && !*slot_of(arc, f))
+		f++;
+	return f;
+}
+
+/* As reap.c would have left it, should it have to go on. */
+static __always_inline void park(struct window *w, struct arc *arc, const struct arc_field *f)
+{
+	WRITE_ONCE(arc->word, ARC_WORD_ONE - 1);
+	WRITE_ONCE(arc->state, ARC_DYING);
+	WRITE_ONCE(arc->field, (u16)(f - arc->type->fields));
+	arc->link = w->parked;
+	w->parked = arc;
+}
+
+/* What @owner, which is parked, will give up next. */
+static __always_inline struct arc *pending_of(struct arc *owner)
+{
+	const struct arc_field *f = &owner->type->fields[owner->field];
+
+	return (struct arc *)(void *)(*slot_of(owner, f) + f->target);
+}
+
+struct two_arcs {
+	struct arc *a, *b;
+};
+
+/* What @arc owns by its first two fields; nothing if somebody else could write there. */
+static __always_inline struct two_arcs look_into(struct arc *arc)
+{
+	const struct arc_field *f = arc->type->fields;
+	struct two_arcs two = { NULL, NULL };
+
+	if (!f || !plain_alone(arc))
+		return two;
+	if (*slot_of(arc, f))
+		two.a = (struct arc *)(void *)(*slot_of(arc, f) + f->target);
+	f++;
+	if (f->kind != ARC_FIELD_END && *slot_of(arc, f))
+		two.b = (struct arc *)(void *)(*slot_of(arc, f) + f->target);
+	return two;
+}
+
+static __always_inline void prefetch_owned(struct arc *arc)
+{
+	struct two_arcs two;
+
+	if (!arc)
+		return;
+	two = look_into(arc);
+	__builtin_prefetch(two.a, 1);
+	__builtin_prefetch(two.b, 1);
+}
+
+/*
+ * What a parked owner gives up next was prefetched when it was parked, so now it can be looked
+ * into, and of the owner below that one even what it owns. Else each pair of leaves of a tree is
+ * waited for alone.
+ */
+static __always_inline void look_ahead(const struct window *w)
+{
+	struct arc *owner = w->parked;
+	struct two_arcs two;
+
+	if (owner == w->below)
+		return;
+	prefetch_owned(pending_of(owner));
+	owner = owner->link;
+	if (owner == w->below)
+		return;
+	two = look_into(pending_of(owner));
+	prefetch_owned(two.a);
+	prefetch_owned(two.b);
+}
+
+/*
+ * The next reference that @arc, which nobody counts any more, owns from field @f on, or NULL. With
+ * the last one its memory goes: I5.
+ */
+static __always_inline struct arc *ordered_take(struct window *w, struct arc *arc,
+						const struct arc_field *f)
+{
+	const struct arc_field *next;
+	char *child;
+
+	f = next_held(arc, f);
+	if (f->kind == ARC_FIELD_END) {
+		window_ends(w, arc);
+		return NULL;
+	}
+	child = *slot_of(arc, f) + f->target;
+	prefetch_row((char *)arc, child);
+	next = next_held(arc, f + 1);
+	if (next->kind == ARC_FIELD_END) {
+		window_ends(w, arc);
+	} else {
+		__builtin_prefetch(*slot_of(arc, next) + next->target, 1);
+		*slot_of(arc, f) = NULL;
+		look_ahead(w);
+		park(w, arc, next);
+	}
+	return (struct arc *)(void *)child;
+}
+
+/* Is @arc such that the loop below goes on with it? I3. */
+static __always_inline bool ordered_goes_on(const struct arc *arc)
+{
+	return plain_alone(arc) &&
+	       ((arc->flags & ARC_LEAF) || !(arc->type->flags & ARC_UNORDERED));
+}
+
+void plain_ordered(struct reap *r, struct arc **top, struct arc *arc, const struct site *site)
+{
+	struct arc *child;
+	struct window w;
+
+	window_begin(&w, arc, *top);
+	child = ordered_take(&w, arc, &arc->type->fields[arc->field]);
+	for (;;) {
+		if (w.only)
+			child = window_chain(&w, child);
+		if (child && likely(ordered_goes_on(child))) {
+			if (child->type->fields) {
+				child = ordered_take(&w, child, child->type->fields);
+				continue;
+			}
+			window_ends(&w, child);
+		} else if (child) {
+			window_settle(&w);
+			if (arc_ref_was_last(child, site)) {
+				*top = w.parked;
+				reap_died(r, child, site);
+				return;
+			}
+		}
+		if (w.parked == w.below)
+			break;
+		arc = w.parked;
+		w.parked = arc->link;
+		child = ordered_take(&w, arc, &arc->type->fields[arc->field]);
 	}
 	window_settle(&w);
 }

@@ -14,7 +14,10 @@
  *                 An object is on one of these at a time, so one link is enough.
  * Invariants      I1  Order is Rust's: destructor callbacks (latest first), drop body, fields in
  *                     declared order, each whole subtree before the next, then the memory.
- *                     A type that does not care (ARC_UNORDERED) goes through plain.c.
+ *                     Objects without body and callback go through plain.c: there the memory
+ *                     goes with the last reference taken out of the object, where nobody can
+ *                     tell (plain.c, I5); all else stays, unless the type does not care
+ *                     (ARC_UNORDERED).
  *                 I2  A put inside a callback, body, visitor or free only queues. The queue goes
  *                     on top of the stack right after it, in the order of the puts: before the
  *                     fields, where Rust would have run it a little earlier, in the body.
@@ -31,7 +34,8 @@
  * Worst case      Steps are linear in objects plus edges. An object that owns a list of n is one
  *                 stack entry. A type that sleeps (ARC_SLEEPS) waits for a task when its turn
  *                 comes in atomic context; then, and only then, I1 gives way. Memory held back:
- *                 a chain keeps all its objects until the innermost is gone, as in Rust.
+ *                 a chain keeps all its objects until the innermost is gone, as in Rust,
+ *                 but for a plain one.
  * Unlike Linux    Linux recurses, or hands over to a workqueue, at each place by hand.
  */
 #include <karc/base/bug.h>
@@ -292,11 +296,23 @@ void reap_died(struct reap *r, struct arc *arc, const struct site *site)
 	reap_push(r, arc);
 }
 
-/* Nothing is to be done in order: the word shows that it is alone, and no callback came. */
-static bool reap_is_unordered(const struct arc *arc)
+/* It is plain, and the word shows that it is alone: no weak reference, and no callback came. */
+static bool reap_is_plain(const struct arc *arc)
 {
 	return (arc->flags & (ARC_PLAIN | ARC_LEAF)) == ARC_PLAIN &&
 	       arc_word(arc) == ARC_WORD_ONE - 1;
+}
+
+/* The object on top owns what pointers say and has no body: as far as the way is plain. */
+static void reap_plain(struct reap *r, struct arc *arc)
+{
+	r->top = arc->link;
+	if (arc->field >= BODY_LEFT_OUT)
+		WRITE_ONCE(arc->field, 0);
+	if (arc->type->flags & ARC_UNORDERED)
+		plain_unordered(r, arc, r->site);
+	else
+		plain_ordered(r, &r->top, arc, r->site);
 }
 
 /* One step of the object on top whose body has not run: a callback, or the body. */
@@ -308,11 +324,6 @@ static void reap_body(struct reap *r, struct arc *arc)
 	if ((arc->flags & ARC_SLEEPS) && !preemptible()) {
 		r->top = arc->link;
 		wait_for_task(arc);
-		return;
-	}
-	if (reap_is_unordered(arc)) {
-		r->top = arc->link;
-		plain_unordered(r, arc, r->site);
 		return;
 	}
 	dtor = arc_dtor_pop(&arc->dtors);
@@ -377,7 +388,9 @@ static void reap_loop(struct reap *r)
 	struct arc *arc, *child;
 
 	while ((arc = r->top)) {
-		if (arc->field >= BODY_LEFT_OUT) {
+		if (reap_is_plain(arc)) {
+			reap_plain(r, arc);
+		} else if (arc->field >= BODY_LEFT_OUT) {
 			reap_body(r, arc);
 		} else if ((child = next_owned(arc, r->site))) {
 			if (child_was_last(arc, child, r->site)) {

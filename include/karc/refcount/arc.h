@@ -5,7 +5,8 @@
  * An object embeds a struct arc. Whoever holds a strong reference keeps it alive; the last
  * arc_put() runs its destructor callbacks (latest registered first), then the type's drop, then
  * puts its fields in declared order, each whole subtree before the next, and then returns the
- * memory when no weak reference is left. Teardown is a loop over a link inside the object: no
+ * memory when no weak reference is left (a little earlier where nobody can tell, see
+ * arc_type.array). Teardown is a loop over a link inside the object: no
  * recursion, no allocation.
  */
 #ifndef KARC_REFCOUNT_ARC_H
@@ -149,12 +150,13 @@ struct arc_field {
 #define ARC_FINDABLE	0x4u	/* lookups may meet it without holding a count (arc_tryget) */
 #define ARC_SLEEPS	0x8u	/* drop may sleep: a last put in atomic context is deferred */
 #define ARC_PRIVATE	0x10u	/* no lookup of any kind finds it without a count: the last put,
-				   if no weak reference is left, needs no atomic operation */
+				   if no weak reference is left, needs no atomic operation. Nor do
+				   bodies of what it owns look at it, but by a weak reference */
 #define ARC_TYPE_MASK	0x1fu
 /* Flags of an object only. */
 #define ARC_LOCAL	0x20u	/* its references are counted CPU by CPU now (local.h) */
 #define ARC_TRACKED	0x40u	/* each of its references has a holder (holder.h) */
-#define ARC_PLAIN	0x80u	/* a leaf, and nobody wants to know when it goes but its ops.free */
+#define ARC_PLAIN	0x80u	/* no body, and nobody wants to know when it goes but its ops.free */
 /* Flags of a type only. */
 #define ARC_PERCPU	0x100u	/* count per CPU until it is killed */
 #define ARC_BIASED	0x200u	/* one CPU, the owner, counts apart from all others */
@@ -173,7 +175,9 @@ struct arc_field {
  * @users:  offset of its struct arc_users, for types with ops.on_last_user
  * @array:  where each CPU has an array of such memory, KMALLOC_ARRAY(size); then leaves whose arc
  *          comes first are pushed there, and ops.free, which does the same, is called only when
- *          the array is full. 0: none
+ *          the array is full. An owner goes there too, without a drop, ARC_OWNED fields only, and
+ *          ARC_PRIVATE or ARC_UNORDERED: with the last reference taken out of it, before what that
+ *          one kept is torn down. 0: none
  * @flags:  ARC_*
  * @ops.drop: the destructor's body; runs once, may put other references, must not get this one
  * @ops.free: returns the memory; NULL: the object is embedded elsewhere and drop did all
