@@ -529,6 +529,7 @@ FUZZ = [
 
 # Tests of the build itself; scripts.
 BUILD_TESTS = [
+    "test_readme.py",
     "test_regenerate.py",
     "test_external.py",
     "test_compat.py",
