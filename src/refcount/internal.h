@@ -305,7 +305,8 @@ struct refcount_hot {
 	struct holders *holders;
 	struct quarantine *quarantine;		/* NULL without machine_config.quarantine */
 	struct plain_hot plain;
-	struct rcu_cpu *rcu;
+	struct rcu_cpu *rcu;			/* NULL from rcu_exit() on */
+	bool rcu_busy;				/* this CPU is in its softirq, atomic */
 	unsigned int watch;			/* WATCH_*, what arc_init() has to do besides */
 	struct local_put *queued;		/* as deferred */
 	struct reap_rcu put_rcu;		/* this CPU only, interrupts off */

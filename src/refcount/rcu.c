@@ -15,6 +15,7 @@
  *
  *                 I4  A callback that ends in a BUG or an Oops counts as called, and those behind
  *                     it are called by the next softirq; what it was to free stays and is reported.
+ *                 I5  The queues are freed when no CPU is in its softirq outside of a callback.
  *
  *                 A CPU is quiet when cpu_is_quiescent() says so: it switches fibers, idles, is
  *                 outside, or (deterministic mode) has preemption and interrupts enabled: one
@@ -173,15 +174,38 @@ static struct rcu_head *rcu_take_done(struct rcu_cpu *rcu)
 	return head;
 }
 
+/*
+ * Between these two rcu_exit() waits. Either it sees the mark, or we see that it has begun: both
+ * write first and then read, in one order for all.
+ */
+static struct rcu_cpu *rcu_enter(struct refcount_hot *hot)
+{
+	struct rcu_cpu *rcu;
+
+	__atomic_store_n(&hot->rcu_busy, true, __ATOMIC_SEQ_CST);
+	rcu = __atomic_load_n(&hot->rcu, __ATOMIC_SEQ_CST);
+	if (!rcu)
+		smp_store_release(&hot->rcu_busy, false);
+	return rcu;
+}
+
+static void rcu_leave(struct refcount_hot *hot)
+{
+	smp_store_release(&hot->rcu_busy, false);	/* pairs with the loop in rcu_exit() */
+}
+
 static void rcu_softirq(struct softirq_action *action)
 {
 	struct machine *m = this_machine();
-	struct rcu_cpu *rcu = refcount_hot()->rcu;
+	struct refcount_hot *hot = refcount_hot();
+	struct rcu_cpu *rcu = rcu_enter(hot);
 	struct rcu_head *head;
 	unsigned long flags;
 	bool self_is_quiet;
 
 	(void)action;
+	if (!rcu)
+		return;
 	rcu_call_end(rcu);
 	local_irq_save(flags);
 	/* What the softirq interrupted was no reader if the softirq alone is on the count. */
@@ -190,9 +214,14 @@ static void rcu_softirq(struct softirq_action *action)
 	local_irq_restore(flags);
 	while ((head = rcu_take_done(rcu))) {
 		rcu->calling = true;
+		rcu_leave(hot);		/* it may never return */
 		head->func(head);
+		rcu = rcu_enter(hot);
+		if (!rcu)
+			return;
 		rcu_call_end(rcu);
 	}
+	rcu_leave(hot);
 }
 
 static void rcu_timer(struct hw_timer *timer)
@@ -291,14 +320,19 @@ void rcu_exit(struct machine *m)
 {
 	struct rcu_cpu *rcu = refcount_state(m)->rcu;
 	unsigned long nr = nr_pending(m);
+	struct refcount_hot *hot;
 	unsigned int i;
 
 	if (nr)
 		machine_report_left(m, "rcu callback", NULL, nr, 0);
 	open_softirq(RCU_SOFTIRQ, NULL);
 	for (i = 0; i < machine_nr_cpus(m); i++) {
-		hw_timer_cancel(&rcu[i].timer);
-		refcount_hot_of(m, i)->rcu = NULL;
+		hot = refcount_hot_of(m, i);
+		__atomic_store_n(&hot->rcu, NULL, __ATOMIC_SEQ_CST);
+		/* Another CPU may be on its way out of the softirq that made the last call. */
+		while (__atomic_load_n(&hot->rcu_busy, __ATOMIC_SEQ_CST))
+			cpu_relax();
+		hw_timer_cancel(&rcu[i].timer);		/* after it: the softirq starts it */
 	}
 	hostmem_free(NULL, rcu);
 }
