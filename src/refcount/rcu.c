@@ -185,13 +185,14 @@ static struct rcu_cpu *rcu_enter(struct refcount_hot *hot)
 	__atomic_store_n(&hot->rcu_busy, true, __ATOMIC_SEQ_CST);
 	rcu = __atomic_load_n(&hot->rcu, __ATOMIC_SEQ_CST);
 	if (!rcu)
-		smp_store_release(&hot->rcu_busy, false);
+		__atomic_store_n(&hot->rcu_busy, false, __ATOMIC_RELEASE);
 	return rcu;
 }
 
 static void rcu_leave(struct refcount_hot *hot)
 {
-	smp_store_release(&hot->rcu_busy, false);	/* pairs with the loop in rcu_exit() */
+	/* Pairs with the loop in rcu_exit(). No step for the explorer: the calls are over. */
+	__atomic_store_n(&hot->rcu_busy, false, __ATOMIC_RELEASE);
 }
 
 static void rcu_softirq(struct softirq_action *action)
