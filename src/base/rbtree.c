@@ -230,6 +230,9 @@ void rb_erase_augmented(struct rb_node *node, struct rb_root *root,
 	}
 	if (parent)
 		augment->propagate(parent, NULL);
+	/* That may have stopped below @out, whose value is still @node's. */
+	if (out != node)
+		augment->propagate(out, NULL);
 	if (lost_black)
 		repair_missing_black(root, child, parent, augment);
 	*node = saved;

@@ -197,7 +197,8 @@ static int max_below(const struct rb_node *node)
 
 static void max_propagate(struct rb_node *node, struct rb_node *stop)
 {
-	for (; node != stop; node = rb_parent(node))
+	/* Stops early, as it may. */
+	for (; node != stop && item_of(node)->max_value != max_below(node); node = rb_parent(node))
 		item_of(node)->max_value = max_below(node);
 }
 
@@ -223,6 +224,7 @@ static void add_augmented(struct item *item, struct rb_root *root)
 		link = less(&item->node, parent) ? &parent->rb_left : &parent->rb_right;
 	}
 	rb_link_node(&item->node, parent, link);
+	item->max_value = -1;
 	max_propagate(&item->node, NULL);
 	rb_insert_augmented(&item->node, root, &max_augment);
 }

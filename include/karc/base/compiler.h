@@ -118,6 +118,40 @@
 #define BUILD_BUG_ON_MSG(cond, msg) static_assert(!(cond), msg)
 #define BUILD_BUG_ON(cond) static_assert(!(cond), "BUILD_BUG_ON failed: " #cond)
 
+/* Does not compile unless the compiler sees that nobody gets here. */
+#ifdef __OPTIMIZE__
+#define BUILD_BUG() do {							\
+	extern void karc_build_bug(void) __attribute__((error("BUILD_BUG")));	\
+	karc_build_bug();							\
+} while (0)
+#else
+#define BUILD_BUG() ((void)0)
+#endif
+
+/* The compiler forgets what it knows of the variable, or where the pointer came from. */
+#define OPTIMIZER_HIDE_VAR(var) __asm__("" : "=r"(var) : "0"(var))
+#define RELOC_HIDE(ptr, offset) (__extension__ ({				\
+	unsigned long karc_hidden_;						\
+	__asm__("" : "=r"(karc_hidden_) : "0"(ptr));				\
+	(__typeof__((ptr) + 0))(karc_hidden_ + (offset)); }))
+
+#define L1_CACHE_SHIFT	6
+#define L1_CACHE_BYTES	(1 << L1_CACHE_SHIFT)
+#define SMP_CACHE_BYTES	L1_CACHE_BYTES
+#define ____cacheline_aligned	__attribute__((__aligned__(SMP_CACHE_BYTES)))
+#define ____cacheline_aligned_in_smp	____cacheline_aligned
+#define __cacheline_aligned	____cacheline_aligned
+#define __read_mostly
+#define __ro_after_init
+
+#define prefetch(p)	__builtin_prefetch(p)
+#define prefetchw(p)	__builtin_prefetch((p), 1)
+
+/* For sparse; the analyzers read contract.h instead. */
+#define __must_hold(lock)
+#define __acquires(lock)
+#define __releases(lock)
+
 /* The enclosing object of a member; refuses a pointer of the wrong type. */
 #ifndef container_of
 #define container_of(ptr, type, member) ({					\

@@ -20,5 +20,6 @@
 #define U64_MAX (~0ULL)
 #define S64_MAX ((signed long long)(U64_MAX >> 1))
 #define S64_MIN (-S64_MAX - 1)
+#define SIZE_MAX (18446744073709551615UL)	/* in the words of <stdint.h> */
 
 #endif

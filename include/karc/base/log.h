@@ -124,4 +124,16 @@ int vprintk(const char *fmt, va_list args) __printf(1, 0);
 #define pr_debug(fmt, ...) printk(KERN_DEBUG pr_fmt(fmt), ##__VA_ARGS__)
 #define pr_cont(fmt, ...) printk(KERN_CONT fmt, ##__VA_ARGS__)
 
+/* Once on each machine (base/bug.h). */
+bool karc_once(const void *key);
+#define printk_once(fmt, ...) do {						\
+	static const char karc_key_;						\
+	if (karc_once(&karc_key_))						\
+		printk(fmt, ##__VA_ARGS__);					\
+} while (0)
+#define pr_err_once(fmt, ...) printk_once(KERN_ERR pr_fmt(fmt), ##__VA_ARGS__)
+#define pr_warn_once(fmt, ...) printk_once(KERN_WARNING pr_fmt(fmt), ##__VA_ARGS__)
+#define pr_notice_once(fmt, ...) printk_once(KERN_NOTICE pr_fmt(fmt), ##__VA_ARGS__)
+#define pr_info_once(fmt, ...) printk_once(KERN_INFO pr_fmt(fmt), ##__VA_ARGS__)
+
 #endif
