@@ -153,6 +153,12 @@ static void tick(struct cpu *cpu)
 
 	if (cpu_nr_ready(cpu))
 		resched_cpu(cpu);
+	for (unsigned int id = 0; id < ROOM_NR; id++) {
+		void (*on_room_tick)(void) = READ_ONCE(cpu->machine->on_room_tick[id]);
+
+		if (on_room_tick)
+			on_room_tick();
+	}
 	if (on_tick)
 		on_tick();
 }
@@ -181,6 +187,11 @@ void machine_on_tick(struct machine *m, void (*fn)(void))
 	WRITE_ONCE(m->on_tick, fn);
 }
 
+void machine_on_room_tick(struct machine *m, enum room_id id, void (*fn)(void))
+{
+	WRITE_ONCE(m->on_room_tick[id], fn);
+}
+
 void clock_poll(struct cpu *cpu)
 {
 	u64 now = clock_now(cpu->machine);
@@ -205,8 +216,11 @@ static bool timer_less(struct rb_node *a, const struct rb_node *b)
 /* Under the timer_lock of its CPU. */
 static void timer_remove(struct hw_timer *timer)
 {
+	struct machine *m = timer->cpu->machine;
+
 	rb_erase_cached(&timer->node, &cpu_priv(timer->cpu)->timers);
 	timer->pending = false;
+	address_filter_add(m, &m->armed_timers, timer, (u32)-1);
 	note_first(timer->cpu);
 }
 
@@ -288,7 +302,7 @@ static struct cpu *lock_timer_for(struct machine *m, struct hw_timer *timer, str
 	}
 }
 
-void hw_timer_start(struct hw_timer *timer, u64 expires_ns)
+void hw_timer_start_site(struct hw_timer *timer, u64 expires_ns, const struct site *site)
 {
 	struct machine *m = karc_cpu->machine;
 	struct cpu *cpu = lock_timer_for(m, timer, karc_cpu);
@@ -296,6 +310,8 @@ void hw_timer_start(struct hw_timer *timer, u64 expires_ns)
 	timer->expires_ns = expires_ns;
 	timer->seq = __atomic_fetch_add(&m->timer_seq, 1, __ATOMIC_RELAXED);
 	timer->pending = true;
+	timer->site = site;
+	address_filter_add(m, &m->armed_timers, timer, 1);
 	rb_add_cached(&timer->node, &cpu_priv(cpu)->timers, timer_less);
 	note_first(cpu);
 	unlock_timers(m, cpu);
@@ -303,6 +319,44 @@ void hw_timer_start(struct hw_timer *timer, u64 expires_ns)
 		m->next_expiry_ns = expires_ns;
 	if (expires_ns <= clock_now(m))
 		cpu_set_pending(cpu, CPU_PENDING_TIMER);
+}
+
+void (hw_timer_start)(struct hw_timer *timer, u64 expires_ns)
+{
+	hw_timer_start_site(timer, expires_ns, SITE());
+}
+
+/* The first of @cpu's timers in the range, copied. */
+static bool find_armed(struct machine *m, struct cpu *cpu, const char *p, size_t bytes,
+		       struct hw_timer **found, const struct site **site)
+{
+	struct rb_node *node;
+
+	hw_lock(m, &cpu_priv(cpu)->timer_lock);
+	for (node = cpu_priv(cpu)->timers.rb_leftmost; node; node = rb_next(node)) {
+		*found = rb_entry(node, struct hw_timer, node);
+		if ((u64)((const char *)*found - p) < bytes)
+			break;
+	}
+	if (node)
+		*site = (*found)->site;
+	hw_unlock(m, &cpu_priv(cpu)->timer_lock);
+	return node != NULL;
+}
+
+struct hw_timer *hw_timer_find_in(const void *p, size_t bytes, const struct site **site)
+{
+	struct machine *m = karc_cpu->machine;
+	struct hw_timer *timer;
+	unsigned int cpu;
+
+	if (likely(!address_filter_may_have(m, &m->armed_timers, p, bytes)))
+		return NULL;
+	for_each_cpu_of(m, cpu) {
+		if (find_armed(m, m->cpus[cpu], p, bytes, &timer, site))
+			return timer;
+	}
+	return NULL;
 }
 
 bool hw_timer_cancel(struct hw_timer *timer)

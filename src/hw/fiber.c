@@ -48,6 +48,7 @@
 #include <karc/base/err.h>
 #include <karc/hw/context.h>
 #include <karc/hw/panic.h>
+#include <karc/hw/valgrind.h>
 #include "internal.h"
 #include "sanitizer.h"
 
@@ -75,6 +76,22 @@ static int stack_pool_reserve(struct machine *m)
 	return 0;
 }
 
+/* Under Valgrind its number for the stack lies in the word that is used last of all. */
+static void valgrind_stack_made(char *stack)
+{
+	if (valgrind_is_here())
+		*(unsigned int *)(void *)stack = valgrind_add_stack(stack,
+								    stack + FIBER_STACK_BYTES);
+}
+
+static void valgrind_stack_gone(char *stack)
+{
+	if (!valgrind_is_here())
+		return;
+	valgrind_defined(stack, sizeof(unsigned int));
+	valgrind_drop_stack(*(unsigned int *)(void *)stack);
+}
+
 static char *stack_make(struct machine *m)
 {
 	char *map = hostmem_map(&m->hostmem, GUARD_BYTES + FIBER_STACK_BYTES);
@@ -85,6 +102,7 @@ static char *stack_make(struct machine *m)
 		hostmem_unmap(&m->hostmem, map, GUARD_BYTES + FIBER_STACK_BYTES);
 		return NULL;
 	}
+	valgrind_stack_made(map + GUARD_BYTES);
 	return map + GUARD_BYTES;
 }
 
@@ -119,6 +137,7 @@ static void stack_pool_exit(struct machine *m)
 	while (pool->nr) {
 		char *map = pool->stacks[--pool->nr] - GUARD_BYTES;
 
+		valgrind_stack_gone(map + GUARD_BYTES);
 		hostmem_unmap(&m->hostmem, map, GUARD_BYTES + FIBER_STACK_BYTES);
 		pool->nr_made--;
 	}
@@ -355,6 +374,23 @@ void fiber_on_end(struct machine *m, void (*fn)(struct fiber *f))
 	WRITE_ONCE(m->on_end, fn);
 }
 
+void fiber_on_temporary(struct machine *m, void (*fn)(struct fiber *f, enum machine_end end))
+{
+	WRITE_ONCE(m->on_temporary, fn);
+}
+
+/* Before the stack goes, which the reports name. */
+static void give_up_temporary(struct machine *m, struct fiber *self, enum machine_end end)
+{
+	void (*fn)(struct fiber *f, enum machine_end end) = READ_ONCE(m->on_temporary);
+
+	if (fn)
+		fn(self, end);
+	self->temporary = NULL;
+	self->nr_kmap_atomic = 0;
+	self->preempt_site = NULL;
+}
+
 void fiber_end(enum machine_end end, long value, const char *message)
 {
 	struct cpu *cpu = karc_cpu;
@@ -364,10 +400,12 @@ void fiber_end(enum machine_end end, long value, const char *message)
 	if (fiber_flags(self) & FIBER_HOST)
 		abort();	/* a BUG outside machine_call() */
 	call_on_end(m, self, end);
+	if (unlikely(self->temporary || self->preempt_site))
+		give_up_temporary(m, self, end);
 	if (!(fiber_flags(self) & FIBER_IDLE) && (end == MACHINE_STUCK || in_interrupt()))
 		fiber_set_flag(self, FIBER_PARKED);
 	leave_behind(cpu, self, fiber_flags(self) & FIBER_PARKED);
-	self->nr_held = 0;
+	lockrank_forget(m, self);
 	report_abandon(m);
 	irq_abandon(cpu);
 	fiber_leave_join(self);

@@ -118,7 +118,7 @@ void fiber_park(struct machine *m, struct fiber *f, enum machine_end end, const 
 		return;
 	fiber_leave_join(f);
 	fiber_set_flag(f, FIBER_PARKED);
-	f->nr_held = 0;
+	lockrank_forget(m, f);
 	fiber_set_result(f, end, 0, message);
 	if (running)
 		irq_abandon(cpu);

@@ -9,6 +9,7 @@
  */
 #include <karc/base/compiler.h>
 #include <karc/hw/inject.h>
+#include <karc/hw/tracepoint.h>
 #include "internal.h"
 
 bool inject_fail_armed(void)
@@ -23,12 +24,15 @@ bool inject_fail_armed(void)
 
 void inject_arm(struct machine *m, unsigned long nth)
 {
+	bool was = READ_ONCE(m->cpus[0]->inject_armed);
 	unsigned int cpu;
 
 	WRITE_ONCE(m->inject_happened, false);
 	WRITE_ONCE(m->inject_left, (long)nth);
 	for_each_cpu_of(m, cpu)
 		WRITE_ONCE(m->cpus[cpu]->inject_armed, nth != 0);
+	if (was != (nth != 0))
+		trace_watches_tell(m);
 }
 
 bool inject_disarm(struct machine *m)

@@ -184,9 +184,21 @@ struct trap_record {
 	void *trace[CALL_TRACE_MAX];
 };
 
+/*
+ * How many of something lie in which 64 bytes of the arena, by a few bits of the address: no means
+ * no, yes means look. So that a free need not walk all locks and timers there are.
+ */
+#define ADDRESS_FILTER_SLOTS	1024u
+#define ADDRESS_FILTER_SHIFT	6
+
+struct address_filter {
+	u32 nr[ADDRESS_FILTER_SLOTS];	/* atomic */
+};
+
 struct machine {
 	struct machine_config config;	/* defaults filled in; banks point to ->banks */
 	struct machine_bank *banks;
+	struct boot_params *params;	/* param.c: words of ->config.cmdline, or NULL */
 	unsigned int nr_cpus;
 	struct cpu *cpus[MACHINE_MAX_CPUS];
 
@@ -219,7 +231,9 @@ struct machine {
 	struct explore *explore;	/* explore() is under way, or NULL */
 	void (*on_switch)(struct fiber *prev, struct fiber *next);	/* atomic */
 	void (*on_end)(struct fiber *f);	/* atomic */
+	void (*on_temporary)(struct fiber *f, enum machine_end end);	/* atomic */
 	void (*on_tick)(void);		/* atomic */
+	void (*on_room_tick[ROOM_NR])(void);	/* atomic */
 
 	/* time */
 	u64 now_ns;			/* deterministic mode */
@@ -267,7 +281,12 @@ struct machine {
 	void *on_left_arg;
 	symbolize_t symbolize;
 	trap_fixup_t trap_fixup;
+	struct machine *trap_next;	/* atomic: trap.c's list of machines with a trap_fixup */
 	struct trace_listener *trace;	/* trace.c: who listens to steps; newest first */
+	struct address_filter held_locks;	/* lockrank.c; debug builds */
+	struct address_filter armed_timers;	/* clock.c */
+	struct trace_event_listener *events;	/* tracepoint.c: newest first */
+	struct trace_event_watch *event_watches;
 	u32 trace_lock;			/* host_lock(): one CPU announces at a time */
 	bool trap_installed;
 	u32 reporter;			/* atomic: 1 + id of the CPU that prints a report */
@@ -544,6 +563,11 @@ int ipi_init_cpu(struct cpu *cpu);
 void ipi_exit_cpu(struct cpu *cpu);
 void ipi_run_mailbox(struct cpu *cpu);	/* interrupts off */
 
+/* param.c. Errors: -ENOMEM. */
+int params_init(struct machine *m);
+void params_exit(struct machine *m);
+void params_say_unknown(struct machine *m);	/* those that nobody asked for */
+
 /* percpu.c */
 void percpu_exit(struct machine *m);
 
@@ -573,8 +597,38 @@ u64 stack_end_of_thread(u64 here);	/* of the host thread's stack around @here; s
  */
 bool symbols_name(const char *path, u64 offset, char *buf, size_t size);
 
-/* lockrank.c: one line for each lock that @f holds. */
+/* lockrank.c: one line for each lock that @f holds; @f ends and holds nothing any more. */
 void lockrank_print_held(struct machine *m, struct fiber *f);
+void lockrank_forget(struct machine *m, struct fiber *f);
+
+/* Addresses outside the arena are nobody's business. @delta is 1 or -1. */
+static inline void address_filter_add(const struct machine *m, struct address_filter *filter,
+				      const void *p, u32 delta)
+{
+	u64 offset = (u64)((const char *)p - physmem_arena(m));
+
+	if (offset < physmem_arena_bytes(m))
+		__atomic_fetch_add(&filter->nr[offset >> ADDRESS_FILTER_SHIFT &
+					       (ADDRESS_FILTER_SLOTS - 1)], delta,
+				   __ATOMIC_RELAXED);
+}
+
+static inline bool address_filter_may_have(const struct machine *m,
+					   const struct address_filter *filter, const void *p,
+					   u64 bytes)
+{
+	u64 offset = (u64)((const char *)p - physmem_arena(m));
+	u64 first = offset >> ADDRESS_FILTER_SHIFT;
+	u64 nr = ((offset + bytes - 1) >> ADDRESS_FILTER_SHIFT) - first + 1;
+
+	if (nr > ADDRESS_FILTER_SLOTS)
+		nr = ADDRESS_FILTER_SLOTS;
+	for (u64 i = 0; i < nr; i++) {
+		if (READ_ONCE(filter->nr[(first + i) & (ADDRESS_FILTER_SLOTS - 1)]))
+			return true;
+	}
+	return false;
+}
 
 /*
  * trap.c. A host thread that is going to play CPU @cpu enters before it runs anything of it, and

@@ -61,6 +61,8 @@ static const char *const rank_names[LR_NR] = {
 	[LR_SWAP] = "swap",
 	[LR_LRU] = "lru",
 	[LR_KSET] = "kset",
+	[LR_SLAB_LIST] = "slab_list",
+	[LR_SLAB_ALIEN] = "slab_alien",
 	[LR_SLAB_NODE] = "slab_node",
 	[LR_VMAP] = "vmap",
 	[LR_ZONE] = "zone",
@@ -196,8 +198,10 @@ void lockrank_take(const void *lock, unsigned int rank, unsigned int flags,
 	rank |= context_bits();
 	if (!(flags & LOCK_TRY))
 		check_order(f, lock, rank, flags, site);
-	if (f->nr_held < FIBER_MAX_LOCKS)
+	if (f->nr_held < FIBER_MAX_LOCKS) {
 		f->held[f->nr_held] = (struct held_lock){ lock, site, rank };
+		address_filter_add(this_machine(), &this_machine()->held_locks, lock, 1);
+	}
 	f->nr_held++;
 }
 
@@ -224,6 +228,9 @@ void lockrank_release(const void *lock)
 		BUG_MSG("unlock: this fiber does not hold %s",
 			describe(text, this_machine(), lock, LR_NONE, NULL));
 	if (h) {
+		if (h->lock)
+			address_filter_add(this_machine(), &this_machine()->held_locks, h->lock,
+					   (u32)-1);
 		memmove(h, h + 1, (size_t)(&f->held[nr] - (h + 1)) * sizeof(*h));
 		f->held[nr - 1] = (struct held_lock){ .lock = NULL };
 	}
@@ -245,11 +252,67 @@ const struct site *lockrank_site(const void *lock)
 	return h ? h->site : NULL;
 }
 
+void lockrank_forget(struct machine *m, struct fiber *f)
+{
+	for (unsigned int i = 0; i < nr_recorded(f); i++) {
+		if (f->held[i].lock)
+			address_filter_add(m, &m->held_locks, f->held[i].lock, (u32)-1);
+	}
+	f->nr_held = 0;
+}
+
+/* The first lock in [@p, @p + @bytes) that @f holds; it may be running, then see above. */
+__no_sanitize_thread static bool find_in_range(const struct fiber *f, const char *p, size_t bytes,
+					       struct lock_in_memory *found)
+{
+	unsigned int nr = f->nr_held;
+
+	for (unsigned int i = 0; i < nr && i < FIBER_MAX_LOCKS; i++) {
+		const struct held_lock *h = &f->held[i];
+
+		if (!h->lock || (u64)((const char *)h->lock - p) >= bytes)
+			continue;
+		found->lock = h->lock;
+		found->site = h->site;
+		found->rank = h->rank & RANK_MASK;
+		return true;
+	}
+	return false;
+}
+
+bool lockrank_find_in(const void *p, size_t bytes, struct lock_in_memory *found)
+{
+	struct machine *m = this_machine();
+	struct fiber *f;
+	bool has = false;
+
+	if (likely(!address_filter_may_have(m, &m->held_locks, p, bytes)))
+		return false;
+	hw_lock(m, &m->fibers_lock);
+	list_for_each_entry(f, &m->all_fibers, all_node) {
+		has = find_in_range(f, p, bytes, found);
+		if (!has)
+			continue;
+		found->mine = f == fiber_self();
+		found->task_id = f->id;
+		snprintf(found->task, sizeof(found->task), "%s", f->name);
+		break;
+	}
+	hw_unlock(m, &m->fibers_lock);
+	return has;
+}
+
 #else
 
 unsigned int lockrank_held(void)
 {
 	return 0;
+}
+
+void lockrank_forget(struct machine *m, struct fiber *f)
+{
+	(void)m;
+	f->nr_held = 0;
 }
 
 #endif

@@ -485,6 +485,9 @@ static int ground_up(struct machine *m)
 
 	if (err)
 		return err;
+	err = params_init(m);
+	if (err)
+		return err;
 	err = cpus_init(m);
 	if (err)
 		return err;
@@ -513,6 +516,7 @@ void machine_ground_down(struct machine *m)
 	parallel_exit(m);
 	physmem_exit(m);
 	cpus_exit(m);
+	params_exit(m);
 	machine_reset_once(m);
 }
 
@@ -620,6 +624,8 @@ struct machine *machine_boot_rooms(const struct machine_config *config,
 		err = rooms_up(m, rooms, nr_rooms);
 		if (err)
 			rooms_down(m);
+		else
+			params_say_unknown(m);
 		machine_leave();
 	}
 	if (err) {

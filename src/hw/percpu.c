@@ -77,6 +77,8 @@ void *percpu_static(struct cpu *cpu, const volatile void *template_, const char 
 	struct percpu_image *image;
 	unsigned long copy = 0;
 
+	if ((unsigned long)address - PERCPU_ROOM_BASE < PERCPU_ROOM_BYTES)
+		return cpu->room_percpu + ((unsigned long)address - PERCPU_ROOM_BASE);
 	host_lock(&m->images_lock);
 	image = find_image(m, address);
 	if (!image && start && address >= start && address < stop)
@@ -95,6 +97,44 @@ void *percpu_static(struct cpu *cpu, const volatile void *template_, const char 
 		karc_bug_msg(KARC_BUG_SITE(""), "no per-CPU variable, or of an object that has "
 			     "not used its own on this machine, or no memory: %p", address);
 	return (void *)copy;
+}
+
+bool is_kernel_percpu_address(unsigned long address)
+{
+	struct machine *m = karc_cpu->machine;
+	bool found = false;
+
+	host_lock(&m->images_lock);
+	for (unsigned int i = 0; i < m->nr_images && !found; i++) {
+		const struct percpu_image *image = &m->images[i];
+		unsigned long copy = (unsigned long)image->start + (unsigned long)image->delta;
+		unsigned long offset = address - copy;
+
+		found = address >= copy && offset < image->stride * m->nr_cpus &&
+			offset % image->stride < (u64)(image->stop - image->start);
+	}
+	host_unlock(&m->images_lock);
+	return found;
+}
+
+/* A task that stays anyway, because it must or has nowhere to go, may do as it likes. */
+void percpu_preemptible(const char *operation, const struct site *site)
+{
+	struct cpu *cpu = karc_cpu;
+	struct machine *m = cpu->machine;
+	bool outermost;
+
+	if (!m->config.track || m->nr_cpus == 1 || cpu->fiber->migrate_disabled ||
+	    fiber_flags(cpu->fiber) & (FIBER_HOST | FIBER_IDLE))
+		return;
+	machine_count(&m->counters.warnings);
+	outermost = report_begin(m);
+	report_line(m, LOGLEVEL_ERR, "BUG: using %s() in preemptible code at %s:%u %s", operation,
+		    site->file, site->line, site->func);
+	report_where(m, LOGLEVEL_ERR);
+	report_trace_here(m, LOGLEVEL_ERR);
+	if (outermost)
+		report_end(m);
 }
 
 static void drop_image(struct machine *m, struct percpu_image *image)

@@ -33,6 +33,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <karc/base/hostmem.h>
@@ -347,7 +348,8 @@ static int physmem_plan(struct machine *m, struct physmem **result)
 static int physmem_layout(struct machine *m, struct physmem *pm, u64 offset[WINDOW_NR])
 {
 	u64 direct = ALIGN(pm->direct_map_bytes, ARENA_ALIGN);
-	u64 fixed = direct + KMAP_WINDOW_BYTES + 3 * WINDOW_GAP_BYTES;
+	u64 percpu = machine_nr_cpus(m) * PERCPU_WINDOW_BYTES;
+	u64 fixed = direct + percpu + KMAP_WINDOW_BYTES + 4 * WINDOW_GAP_BYTES;
 	u64 bytes = machine_config(m)->arena_bytes;
 
 	if (!bytes) {
@@ -363,9 +365,11 @@ static int physmem_layout(struct machine *m, struct physmem *pm, u64 offset[WIND
 	}
 	pm->arena_bytes = bytes;
 	pm->window[WINDOW_VMALLOC].bytes = bytes - fixed;
+	pm->window[WINDOW_PERCPU].bytes = percpu;
 	pm->window[WINDOW_KMAP].bytes = KMAP_WINDOW_BYTES;
 	offset[WINDOW_VMALLOC] = direct + WINDOW_GAP_BYTES;
 	offset[WINDOW_KMAP] = bytes - WINDOW_GAP_BYTES - KMAP_WINDOW_BYTES;
+	offset[WINDOW_PERCPU] = offset[WINDOW_KMAP] - WINDOW_GAP_BYTES - percpu;
 	return 0;
 }
 
@@ -607,6 +611,34 @@ static void check_window_range(const struct physmem *pm, const char *addr, unsig
 	BUG_MSG("physmem: window range of %lu pages is not inside a window", nr_pages);
 }
 
+/*
+ * The system calls themselves and not the library's functions: a repair of a fault runs inside a
+ * signal handler, and to a sanitizer the range has not changed hands by being shown again.
+ */
+static bool host_map(void *addr, u64 bytes, int prot, int flags, int fd, phys_addr_t pa)
+{
+	long at = syscall(SYS_mmap, addr, bytes, prot, flags | MAP_FIXED, fd, (off_t)pa);
+
+	return at != -1 && !syscall(SYS_madvise, addr, bytes, MADV_DONTFORK);
+}
+
+bool physmem_window_show(const struct machine *m, void *addr, unsigned long pfn,
+			 unsigned long nr_pages, unsigned int flags)
+{
+	int prot = flags & WINDOW_READONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+
+	return host_map(addr, (u64)nr_pages << PAGE_SHIFT, prot,
+			MAP_SHARED | (flags & WINDOW_POPULATE ? MAP_POPULATE : 0),
+			m->physmem->memfd, (u64)pfn << PAGE_SHIFT);
+}
+
+bool physmem_window_hide(const struct machine *m, void *addr, unsigned long nr_pages)
+{
+	(void)m;
+	return host_map(addr, (u64)nr_pages << PAGE_SHIFT, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
 int physmem_window_map(struct machine *m, void *addr, unsigned long pfn, unsigned long nr_pages)
 {
 	const struct physmem *pm = m->physmem;
@@ -637,28 +669,60 @@ static void check_ram_range(const struct physmem *pm, phys_addr_t pa, u64 bytes)
 			(unsigned long long)bytes);
 }
 
+#define MAX_TOUCHES	16u
+
+/*
+ * The host's kernel refuses a buffer, or the rest of it, in a window that is mapped on access. Then
+ * it is touched, as the program would, and the call may be made again: false when that did not help
+ * for long.
+ */
+static bool touch_buffer(ssize_t moved, const void *buf, u64 bytes, unsigned int *nr)
+{
+	const volatile char *p = buf, *end = p + bytes;
+
+	if ((moved < 0 && errno != EFAULT) || (*nr)++ == MAX_TOUCHES)
+		return false;
+	for (; p < end; p = (const volatile char *)(((u64)p & PAGE_MASK) + PAGE_SIZE))
+		(void)*p;
+	return true;
+}
+
 void physmem_read(const struct machine *m, phys_addr_t pa, void *buf, u64 bytes)
 {
 	const struct physmem *pm = m->physmem;
+	unsigned int nr = 0;
+	ssize_t moved;
 
 	if (!bytes)
 		return;
 	check_ram_range(pm, pa, bytes);
-	if (pa + bytes <= pm->direct_map_bytes)
+	if (pa + bytes <= pm->direct_map_bytes) {
 		memcpy(buf, pm->arena + pa, bytes);
-	else if (pread(pm->memfd, buf, bytes, (off_t)pa) != (ssize_t)bytes)
-		BUG_MSG("physmem: the host cannot read its memory file: %s", strerror(errno));
+		return;
+	}
+	while ((moved = pread(pm->memfd, buf, bytes, (off_t)pa)) != (ssize_t)bytes) {
+		if (!touch_buffer(moved, buf, bytes, &nr))
+			BUG_MSG("physmem: the host cannot read its memory file: %s",
+				strerror(errno));
+	}
 }
 
 void physmem_write(const struct machine *m, phys_addr_t pa, const void *buf, u64 bytes)
 {
 	const struct physmem *pm = m->physmem;
+	unsigned int nr = 0;
+	ssize_t moved;
 
 	if (!bytes)
 		return;
 	check_ram_range(pm, pa, bytes);
-	if (pa + bytes <= pm->direct_map_bytes)
+	if (pa + bytes <= pm->direct_map_bytes) {
 		memcpy(pm->arena + pa, buf, bytes);
-	else if (pwrite(pm->memfd, buf, bytes, (off_t)pa) != (ssize_t)bytes)
-		BUG_MSG("physmem: the host cannot write its memory file: %s", strerror(errno));
+		return;
+	}
+	while ((moved = pwrite(pm->memfd, buf, bytes, (off_t)pa)) != (ssize_t)bytes) {
+		if (!touch_buffer(moved, buf, bytes, &nr))
+			BUG_MSG("physmem: the host cannot write its memory file: %s",
+				strerror(errno));
+	}
 }

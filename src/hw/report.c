@@ -280,10 +280,14 @@ void report_where(struct machine *m, int level)
 	struct cpu *cpu = karc_cpu;
 	const char *context = in_hardirq() ? " in hardirq" :
 			      in_serving_softirq() ? " in softirq" : "";
+	const struct site *site = cpu->fiber->preempt_site;
 
 	report_line(m, level, "CPU: %u PID: %llu Comm: %s%s preempt_count: %x%s", cpu->id,
 		    cpu->fiber->id, cpu->fiber->name, context, (unsigned int)cpu->preempt_count,
 		    cpu->irqs_off ? " irqs off" : "");
+	if (site && cpu->preempt_count)
+		report_line(m, level, "Preemption disabled at: %s:%u %s, by kmap_atomic()",
+			    site->file, site->line, site->func);
 	lockrank_print_held(m, cpu->fiber);
 }
 

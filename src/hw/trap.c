@@ -10,16 +10,22 @@
  *	starts at the stack's top again: nothing returns into the frames it overwrites. Nothing
  *	jumps out of the handler, so the signal mask and the sanitizers' view stay right.
  *
+ *	Before that the machines that map windows on access are asked to repair the fault, whoever
+ *	raised it: a fiber, the host fiber, or a thread that has nothing to do with any machine but
+ *	was handed an address.
+ *
  * Objects
  *	host process -> struct trap_process (who handled the signals before; how many machines)
+ *	trap_process.repairs -> struct machine -> trap_next: those with a trap_fixup
  *	struct cpu_priv -> struct trap_record (one fault under way), alternate stack of the host
  *	thread that plays the CPU
  *
  * Locking
  *	trap_process.lock, a host spin lock that is taken with all signals of the thread blocked:
  *	a fault inside would come back to it. The handler itself takes no lock; it reads ->before,
- *	whose entries change only while the signal they are about is not ours. Everything else
- *	belongs to the thread that plays the CPU.
+ *	whose entries change only while the signal they are about is not ours. It walks the list of
+ *	repairs counted in .readers, and who takes a machine off the list waits until nobody is in.
+ *	Everything else belongs to the thread that plays the CPU.
  *
  * Unlike the rest of karc
  *	Signal dispositions belong to the host process, so their record does: trap_process is the
@@ -56,6 +62,8 @@ static struct trap_process {
 	int lock;
 	unsigned int users;
 	struct sigaction before[NR_TRAP_SIGNALS];
+	struct machine *repairs;	/* atomic: the list's head */
+	unsigned int readers;		/* atomic: handlers that walk it */
 } trap_process;
 
 static void trap_handler(int sig, siginfo_t *info, void *context);
@@ -64,6 +72,11 @@ static void trap_handler(int sig, siginfo_t *info, void *context);
 
 #if defined(__x86_64__)
 #define TRAP_REGISTERS 1
+
+static bool is_write(const ucontext_t *uc)
+{
+	return (uc->uc_mcontext.gregs[REG_ERR] & 2) != 0;
+}
 
 static void read_registers(struct trap_record *r, const ucontext_t *uc)
 {
@@ -75,7 +88,7 @@ static void read_registers(struct trap_record *r, const ucontext_t *uc)
 	r->pc = (u64)uc->uc_mcontext.gregs[REG_RIP];
 	r->sp = (u64)uc->uc_mcontext.gregs[REG_RSP];
 	r->fp = (u64)uc->uc_mcontext.gregs[REG_RBP];
-	r->write = (uc->uc_mcontext.gregs[REG_ERR] & 2) != 0;
+	r->write = is_write(uc);
 	for (int i = 0; i < 16; i++)
 		r->regs[i] = (u64)uc->uc_mcontext.gregs[order[i]];
 }
@@ -109,12 +122,30 @@ static void print_registers(struct machine *m, const struct trap_record *r)
 #elif defined(__aarch64__)
 #define TRAP_REGISTERS 1
 
+/* Bit 6 of the syndrome, which is one of the records behind the registers. */
+static bool is_write(const ucontext_t *uc)
+{
+	const char *at = (const char *)uc->uc_mcontext.__reserved;
+	const char *end = at + sizeof(uc->uc_mcontext.__reserved);
+
+	while (at + 16 <= end) {
+		const u32 *record = (const u32 *)at;	/* magic, size, and the syndrome */
+
+		if (record[0] == 0x45535201)
+			return (record[2] & (1u << 6)) != 0;
+		if (!record[0] || record[1] < 8)
+			return false;
+		at += record[1];
+	}
+	return false;
+}
+
 static void read_registers(struct trap_record *r, const ucontext_t *uc)
 {
 	r->pc = uc->uc_mcontext.pc;
 	r->sp = uc->uc_mcontext.sp;
 	r->fp = uc->uc_mcontext.regs[29];
-	r->write = false;
+	r->write = is_write(uc);
 	for (int i = 0; i < 16; i++)
 		r->regs[i] = uc->uc_mcontext.regs[i];
 }
@@ -135,6 +166,12 @@ static void print_registers(struct machine *m, const struct trap_record *r)
 
 #else
 #define TRAP_REGISTERS 0
+
+static bool is_write(const ucontext_t *uc)
+{
+	(void)uc;
+	return false;
+}
 
 static void read_registers(struct trap_record *r, const ucontext_t *uc)
 {
@@ -208,15 +245,12 @@ static bool take_over(struct cpu *cpu, struct fiber *f, int sig, const siginfo_t
 		      ucontext_t *uc)
 {
 	struct trap_record *r = cpu_priv(cpu)->trap;
-	struct machine *m = cpu->machine;
 	u64 low = (u64)f->stack, high = low + f->stack_bytes;
 
 	read_registers(r, uc);
 	r->sig = sig;
 	r->code = info->si_code;
 	r->addr = (u64)info->si_addr;
-	if (m->trap_fixup && sig == SIGSEGV && m->trap_fixup(m, info->si_addr, r->write))
-		return true;
 	r->overflow = r->sp < low + 512 && r->sp >= low - STACK_REACH_BYTES &&
 		      r->addr < low && r->addr >= low - STACK_REACH_BYTES;
 	r->nr_trace = 0;
@@ -257,12 +291,30 @@ static void chain(int sig, siginfo_t *info, void *context)
 	}
 }
 
+/* Does one of the machines make the address accessible? */
+static bool repaired(void *addr, bool write)
+{
+	struct machine *m;
+	bool done = false;
+
+	__atomic_fetch_add(&trap_process.readers, 1, __ATOMIC_SEQ_CST);
+	for (m = __atomic_load_n(&trap_process.repairs, __ATOMIC_SEQ_CST); m && !done;
+	     m = __atomic_load_n(&m->trap_next, __ATOMIC_SEQ_CST))
+		done = m->trap_fixup(m, addr, write);
+	__atomic_fetch_sub(&trap_process.readers, 1, __ATOMIC_SEQ_CST);
+	return done;
+}
+
 static void trap_handler(int sig, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
 	struct cpu *cpu = karc_cpu;
 	struct fiber *f = cpu ? cpu->fiber : NULL;
 
+	if (sig == SIGSEGV && info->si_code > 0 && repaired(info->si_addr, is_write(context))) {
+		errno = saved_errno;
+		return;
+	}
 	/* A signal that was sent (si_code <= 0) is no fault; a host fiber's fault is the host's. */
 	if (!TRAP_REGISTERS || !f || !f->stack || info->si_code <= 0 ||
 	    cpu_priv(cpu)->trap->busy || !take_over(cpu, f, sig, info, context))
@@ -361,9 +413,38 @@ void trap_rearm(void)
 	trap_unlock(&mask);
 }
 
+/* Off the list, and out of every handler that walks it. */
+static void repairs_del(struct machine *m)
+{
+	struct machine **at = &trap_process.repairs;
+	sigset_t mask;
+
+	trap_lock(&mask);
+	while (*at != m)
+		at = &(*at)->trap_next;
+	__atomic_store_n(at, m->trap_next, __ATOMIC_SEQ_CST);
+	trap_unlock(&mask);
+	while (__atomic_load_n(&trap_process.readers, __ATOMIC_SEQ_CST))
+		sched_yield();
+}
+
+static void repairs_add(struct machine *m)
+{
+	sigset_t mask;
+
+	trap_lock(&mask);
+	m->trap_next = trap_process.repairs;
+	__atomic_store_n(&trap_process.repairs, m, __ATOMIC_SEQ_CST);
+	trap_unlock(&mask);
+}
+
 void trap_on_fault(struct machine *m, trap_fixup_t fn)
 {
+	if (m->trap_fixup)
+		repairs_del(m);
 	m->trap_fixup = fn;
+	if (fn)
+		repairs_add(m);
 }
 
 /* The host thread gets an alternate stack unless it has one. */
@@ -427,6 +508,7 @@ int trap_init(struct machine *m)
 
 void trap_exit(struct machine *m)
 {
+	trap_on_fault(m, NULL);
 	if (m->trap_installed)
 		trap_remove();
 	m->trap_installed = false;

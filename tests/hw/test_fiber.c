@@ -365,6 +365,50 @@ static void the_stack_of_a_task_that_died_in_an_interrupt_is_kept(void **state)
 	assert_int_equal(scene.fired, 1);
 }
 
+/* ---- what a fiber has for a while ---- */
+
+static enum machine_end temporary_end[2];
+static void *temporary_seen[2];
+static unsigned int nr_temporary;
+
+static void takes_temporary(struct fiber *f, enum machine_end end)
+{
+	assert_ptr_equal(f, fiber_self());
+	temporary_end[nr_temporary] = end;
+	temporary_seen[nr_temporary++] = f->temporary;
+}
+
+static long has_something(void *die)
+{
+	fiber_self()->temporary = temporary_seen;
+	BUG_ON(die);
+	return 0;
+}
+
+static long has_nothing(void *arg)
+{
+	(void)arg;
+	assert_null(fiber_self()->temporary);
+	return 0;
+}
+
+static void what_a_fiber_has_is_taken_back_whatever_its_end(void **state)
+{
+	(void)state;
+	nr_temporary = 0;
+	fiber_on_temporary(this_machine(), takes_temporary);
+	machine_call(this_machine(), 0, has_nothing, NULL);
+	machine_call(this_machine(), 0, has_something, NULL);
+	expect_bug(has_something, (void *)1, "die");
+	machine_call(this_machine(), 0, has_nothing, NULL);
+	fiber_on_temporary(this_machine(), NULL);
+	machine_call(this_machine(), 0, has_something, NULL);
+	assert_int_equal(nr_temporary, 2);
+	assert_int_equal(temporary_end[0], MACHINE_VALUE);
+	assert_int_equal(temporary_end[1], MACHINE_BUG);
+	assert_ptr_equal(temporary_seen[1], temporary_seen);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -377,6 +421,7 @@ int main(void)
 #ifdef KARC_DEBUG
 		KARC_TESTS(a_task_that_ends_with_a_lock_is_a_bug),
 #endif
+		karc_unit_test(what_a_fiber_has_is_taken_back_whatever_its_end),
 		KARC_TESTS(a_fiber_moves_to_another_cpu),
 		karc_unit_test_cpus(migrate_disable_keeps_a_fiber_on_its_cpu, 4),
 		KARC_TESTS(a_stack_overflow_is_an_oops),

@@ -77,7 +77,7 @@ static void operations_do_what_they_say(void **state)
 	assert_int_equal(this_cpu_cmpxchg(counter, 3, 9), 3);
 	this_cpu_or(counter, 6);
 	this_cpu_and(counter, 0xd);
-	assert_int_equal(__this_cpu_read(counter), 13);
+	assert_int_equal(this_cpu_read(counter), 13);
 	this_cpu_write(thing.b, 4);
 	assert_int_equal(this_cpu_ptr(&thing)->b, 4);
 	(*get_cpu_ptr(&counter))++;
@@ -89,30 +89,150 @@ static void operations_do_what_they_say(void **state)
 	assert_int_equal(raw_cpu_read(counter), 15);
 }
 
-/* The promotions that Linux's percpu_test checks: an unsigned int added to longs. */
-static void small_unsigned_values_promote_as_in_linux(void **state)
+static DEFINE_PER_CPU(u32, u32_counter);
+static DEFINE_PER_CPU(s8, s8_counter);
+static DEFINE_PER_CPU(u8, u8_counter);
+
+#define assert_pcp(pcp, expected) assert_true(this_cpu_read(pcp) == (__typeof__(pcp))(expected))
+/* Each form of an operation on a variable that begins with @start. */
+#define check_forms(op, pcp, start, val, expected) do {				\
+	this_cpu_write(pcp, start);						\
+	this_cpu_##op(pcp, val);						\
+	assert_pcp(pcp, expected);						\
+	raw_cpu_write(pcp, start);						\
+	raw_cpu_##op(pcp, val);							\
+	assert_pcp(pcp, expected);						\
+	preempt_disable();							\
+	__this_cpu_write(pcp, start);						\
+	__this_cpu_##op(pcp, val);						\
+	assert_pcp(pcp, expected);						\
+	preempt_enable();							\
+} while (0)
+#define check_add_sub(op, pcp, start, val, expected) do {			\
+	check_forms(op, pcp, start, val, expected);				\
+	this_cpu_write(pcp, start);						\
+	assert_true(this_cpu_##op##_return(pcp, val) == (__typeof__(pcp))(expected)); \
+	assert_pcp(pcp, expected);						\
+} while (0)
+
+/* EDGE_CASES: this_cpu_* type promotion and negation: what Linux's percpu_test looks at. */
+static void values_promote_and_negate_as_in_linux(void **state)
 {
-	unsigned int one = 1;
-	long l;
-	unsigned long ul;
+	unsigned int one = 1, minus_one = (unsigned int)-1;
+	unsigned char byte = 200;
+	int negative = -7;
+	int more_than_a_byte = 257;
+	long wide = 0x100000001L;
 
 	(void)state;
-	__this_cpu_write(long_counter, 0);
-	__this_cpu_add(long_counter, -1);
-	assert_int_equal(__this_cpu_read(long_counter), -1);
-	__this_cpu_write(long_counter, 0);
-	__this_cpu_sub(long_counter, one);
-	assert_int_equal(__this_cpu_read(long_counter), -1L);
-	l = __this_cpu_sub_return(long_counter, one);
-	assert_int_equal(l, -2L);
-	__this_cpu_write(ulong_counter, 0);
-	__this_cpu_sub(ulong_counter, one);
-	assert_true(__this_cpu_read(ulong_counter) == (unsigned long)-1);
-	__this_cpu_write(ulong_counter, 3);
-	ul = this_cpu_sub_return(ulong_counter, one);
-	assert_int_equal(ul, 2);
-	__this_cpu_write(ulong_counter, 1);
-	assert_int_equal(__this_cpu_sub_return(ulong_counter, one), 0);
+	check_add_sub(add, long_counter, 0, -1, -1L);
+	check_add_sub(add, long_counter, 0, minus_one, 0xffffffffL);
+	check_add_sub(add, long_counter, -5, one, -4);
+	check_add_sub(sub, long_counter, 0, one, -1L);
+	check_add_sub(sub, long_counter, 0, minus_one, -0xffffffffL);
+	check_add_sub(sub, long_counter, 0, -1, 1);
+	check_add_sub(add, ulong_counter, 0, -1, -1L);
+	check_add_sub(add, ulong_counter, 0, minus_one, 0xffffffffUL);
+	check_add_sub(sub, ulong_counter, 0, one, -1UL);
+	check_add_sub(sub, ulong_counter, 0, -1, 1);
+	check_add_sub(sub, ulong_counter, 0, minus_one, -0xffffffffUL);
+	check_add_sub(sub, ulong_counter, 3, one, 2);
+	check_add_sub(sub, ulong_counter, 1, one, 0);
+	check_add_sub(sub, ulong_counter, 10, negative, 17);
+	check_add_sub(add, u32_counter, 0, -1, 0xffffffffu);
+	check_add_sub(add, u32_counter, 5, wide, 6);
+	check_add_sub(sub, u32_counter, 0, one, 0xffffffffu);
+	check_add_sub(sub, u32_counter, 5, wide, 4);
+	check_add_sub(add, s8_counter, 100, 100, -56);
+	check_add_sub(sub, s8_counter, -100, 100, 56);
+	check_add_sub(sub, s8_counter, 0, byte, 56);
+	check_add_sub(add, s8_counter, 0, byte, -56);
+	check_add_sub(sub, u8_counter, 0, one, 255);
+	check_add_sub(sub, u8_counter, 1, byte, 57);
+	check_forms(and, u8_counter, 0xff, wide, 1);
+	check_forms(or, s8_counter, 0, byte, -56);
+	check_forms(and, ulong_counter, -1L, minus_one, 0xffffffffUL);
+	check_forms(or, long_counter, 0, negative, -7);
+	this_cpu_write(s8_counter, 127);
+	assert_true(this_cpu_inc_return(s8_counter) == -128);
+	assert_true(this_cpu_dec_return(s8_counter) == 127);
+	this_cpu_write(u8_counter, 0);
+	assert_true(this_cpu_dec_return(u8_counter) == 255);
+	assert_true(this_cpu_xchg(u8_counter, more_than_a_byte) == 255);
+	assert_true(this_cpu_cmpxchg(u8_counter, more_than_a_byte, 9) == 1);
+	assert_pcp(u8_counter, 9);
+}
+
+static int asked;
+
+static int asks(void)
+{
+	return ++asked;
+}
+
+static void operands_are_computed_once_and_first(void **state)
+{
+	static DEFINE_PER_CPU(long, left);
+	static DEFINE_PER_CPU(long, right);
+
+	(void)state;
+	asked = 0;
+	this_cpu_write(counter, 0);
+	this_cpu_add(counter, asks());
+	this_cpu_sub(counter, asks());
+	this_cpu_or(counter, asks());
+	this_cpu_xchg(counter, asks());
+	this_cpu_cmpxchg(counter, asks(), asks());
+	assert_int_equal(asked, 6);
+	assert_int_equal(this_cpu_read(counter), 4);
+	this_cpu_add(counter, this_cpu_inc_return(counter));
+	assert_int_equal(this_cpu_read(counter), 10);
+	assert_false(this_cpu_cmpxchg_double(left, right, 0, 1, 5, 6));
+	assert_int_equal(this_cpu_read(left), 0);
+	assert_true(this_cpu_cmpxchg_double(left, right, 0, 0, 5, 6));
+	assert_true(raw_cpu_cmpxchg_double(left, right, 5, 6, 7, 8));
+	assert_int_equal(this_cpu_read(left) * 10 + this_cpu_read(right), 78);
+}
+
+/* __this_cpu_*() is for those whose CPU cannot change. */
+static void preemptible_use_is_reported(void **state)
+{
+	bool may_change = num_online_cpus() > 1;
+
+	(void)state;
+	__this_cpu_add(counter, 1);
+	if (may_change)
+		expect_warn("using __this_cpu_add() in preemptible code at tests/hw/test_percpu.c");
+	(void)__this_cpu_read(counter);
+	if (may_change)
+		expect_warn("using __this_cpu_read() in preemptible code");
+	raw_cpu_add(counter, 1);
+	this_cpu_add(counter, 1);
+	migrate_disable();
+	__this_cpu_inc(counter);
+	migrate_enable();
+	preempt_disable();
+	__this_cpu_inc(counter);
+	preempt_enable();
+	expect_no_warn();
+}
+
+static DEFINE_PER_CPU_SHARED_ALIGNED(char, shared_char) = 's';
+static DEFINE_PER_CPU_PAGE_ALIGNED(char, page_char) = 'p';
+static DEFINE_PER_CPU_READ_MOSTLY(char, mostly_char) = 'm';
+
+static void addresses_of_copies_are_known_and_aligned(void **state)
+{
+	(void)state;
+	for (unsigned int i = 0; i < num_online_cpus(); i++) {
+		assert_int_equal((unsigned long)per_cpu_ptr(&shared_char, i) % 64, 0);
+		assert_int_equal((unsigned long)per_cpu_ptr(&page_char, i) % 4096, 0);
+		assert_int_equal(per_cpu(page_char, i) + per_cpu(mostly_char, i), 'p' + 'm');
+		assert_true(is_kernel_percpu_address((unsigned long)per_cpu_ptr(&counter, i)));
+	}
+	assert_false(is_kernel_percpu_address((unsigned long)&counter));
+	assert_false(is_kernel_percpu_address((unsigned long)state));
+	assert_false(is_kernel_percpu_address(0));
 }
 
 static long reads_counter(void *arg)
@@ -195,7 +315,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		KARC_TESTS(each_cpu_has_its_copy_with_the_initial_value),
 		KARC_TESTS(operations_do_what_they_say),
-		KARC_TESTS(small_unsigned_values_promote_as_in_linux),
+		KARC_TESTS(values_promote_and_negate_as_in_linux),
+		karc_unit_test(operands_are_computed_once_and_first),
+		KARC_TESTS(preemptible_use_is_reported),
+		KARC_TESTS(addresses_of_copies_are_known_and_aligned),
 		cmocka_unit_test(machines_do_not_share_copies),
 		KARC_TESTS(images_of_several_objects_are_kept_apart),
 		KARC_TESTS(an_ordinary_variable_is_refused),

@@ -186,8 +186,9 @@ static void windows_show_the_same_bytes(void **state)
 {
 	struct machine *m = boot_with((struct machine_config){ .mem_bytes = 128 * MIB,
 							       .highmem_start = 64 * MIB });
-	u64 vmalloc_bytes, kmap_bytes;
+	u64 vmalloc_bytes, kmap_bytes, percpu_bytes;
 	char *vmalloc = physmem_window(m, WINDOW_VMALLOC, &vmalloc_bytes);
+	char *percpu = physmem_window(m, WINDOW_PERCPU, &percpu_bytes);
 	char *kmap = physmem_window(m, WINDOW_KMAP, &kmap_bytes);
 	char *lowmem = phys_to_virt(20 * MIB);
 	char byte;
@@ -195,7 +196,9 @@ static void windows_show_the_same_bytes(void **state)
 	(void)state;
 	assert_true(vmalloc_bytes >= GIB && kmap_bytes >= MIB);
 	assert_true(vmalloc >= physmem_arena(m) + physmem_direct_map_bytes(m));
-	assert_true(vmalloc + vmalloc_bytes <= kmap);
+	assert_true(vmalloc + vmalloc_bytes <= percpu && percpu + percpu_bytes <= kmap);
+	assert_int_equal(percpu_bytes, machine_nr_cpus(m) * PERCPU_WINDOW_BYTES);
+	assert_faults(m, percpu);
 	assert_true(kmap + kmap_bytes <= physmem_arena(m) + physmem_arena_bytes(m));
 	assert_faults(m, vmalloc);
 	assert_faults(m, kmap + kmap_bytes - 1);

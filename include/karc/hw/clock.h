@@ -11,6 +11,7 @@
 #define KARC_HW_CLOCK_H
 
 #include <karc/base/rbtree.h>
+#include <karc/base/site.h>
 #include <karc/hw/cpu.h>
 
 typedef s64 ktime_t;
@@ -30,6 +31,28 @@ u64 ktime_get_ns(void);		/* since boot, of the current machine */
 static inline ktime_t ktime_get(void)
 {
 	return (ktime_t)ktime_get_ns();
+}
+
+#define ktime_to_ns(time)	((s64)(time))
+#define ns_to_ktime(ns)		((ktime_t)(ns))
+#define ktime_to_us(time)	((s64)(time) / NSEC_PER_USEC)
+#define ktime_to_ms(time)	((s64)(time) / NSEC_PER_MSEC)
+#define ktime_add(a, b)		((ktime_t)((a) + (b)))
+#define ktime_sub(a, b)		((ktime_t)((a) - (b)))
+#define ktime_add_ns(time, ns)	((ktime_t)((time) + (s64)(ns)))
+#define ktime_add_us(time, us)	((ktime_t)((time) + (s64)(us) * NSEC_PER_USEC))
+#define ktime_add_ms(time, ms)	((ktime_t)((time) + (s64)(ms) * NSEC_PER_MSEC))
+#define ktime_us_delta(later, earlier)	ktime_to_us(ktime_sub(later, earlier))
+#define ktime_ms_delta(later, earlier)	ktime_to_ms(ktime_sub(later, earlier))
+#define ktime_before(a, b)	((s64)(a) < (s64)(b))
+#define ktime_after(a, b)	((s64)(a) > (s64)(b))
+
+/* The simulated CPUs have a time stamp counter of 1 GHz, the same on each. */
+typedef unsigned long long cycles_t;
+
+static inline cycles_t get_cycles(void)
+{
+	return ktime_get_ns();
 }
 
 static inline unsigned long clock_jiffies(void)
@@ -67,6 +90,7 @@ struct hw_timer {
 	struct cpu *cpu;
 	bool pending;			/* under the lock of ->cpu's timers */
 	struct { void (*fn)(struct hw_timer *timer); };
+	const struct site *site;	/* where it was started */
 };
 
 void hw_timer_init(struct hw_timer *timer, void (*fn)(struct hw_timer *timer));
@@ -78,7 +102,17 @@ void hw_timer_init(struct hw_timer *timer, void (*fn)(struct hw_timer *timer));
  * the next safe point.
  * Context: any.
  */
-void hw_timer_start(struct hw_timer *timer, u64 expires_ns);
+void hw_timer_start_site(struct hw_timer *timer, u64 expires_ns, const struct site *site);
+void (hw_timer_start)(struct hw_timer *timer, u64 expires_ns);
+#define hw_timer_start(timer, expires_ns) hw_timer_start_site(timer, expires_ns, SITE())
+
+/**
+ * hw_timer_find_in - a timer in [@p, @p + @bytes) that is armed, and where it was started
+ *
+ * For who is about to free that memory. Costs a look at a small table as long as no timer is armed
+ * in such an address. Context: any.
+ */
+struct hw_timer *hw_timer_find_in(const void *p, size_t bytes, const struct site **site);
 
 /* Take it back; true if it had not run. Its function may be running still on another CPU. */
 bool hw_timer_cancel(struct hw_timer *timer);
@@ -93,6 +127,9 @@ bool hw_timer_cancel_sync(struct hw_timer *timer);
  * A tick that finds other fibers ready asks the running one to give way, hook or not.
  */
 void machine_on_tick(struct machine *m, void (*fn)(void));
+
+/* The same for a room of the house, before the hook above; each has one of its own. */
+void machine_on_room_tick(struct machine *m, enum room_id id, void (*fn)(void));
 
 /* Busy waiting: cpu_relax() until the time has passed. Any context. */
 void ndelay(unsigned long ns);

@@ -40,7 +40,8 @@ struct cpu {
 	u32 pending;			/* CPU_PENDING_*, atomic */
 	u32 steps;			/* safe points left before the scheduler looks again */
 	struct fiber *fiber;		/* running now; this CPU writes, others read it atomically */
-	struct fiber *idle;		/* is ->fiber when nothing else can run here */
+	u32 inject_armed;		/* one of the next fallible allocations is to fail */
+	u32 trace_events;		/* somebody listens to these, see tracepoint.h */
 
 	/* line 1 */
 	long percpu_offset;		/* dynamic per-CPU cookie + this = address; see percpu.h */
@@ -55,8 +56,9 @@ struct cpu {
 	void *priv;			/* hw's own cold state (run queue, mailbox, timers) */
 
 	/* line 2 */
-	u32 inject_armed;		/* one of the next fallible allocations is to fail */
+	struct fiber *idle;		/* is ->fiber when nothing else can run here */
 	void *user_task;		/* for the proc room: task whose user mode owns the CPU */
+	char *room_percpu;		/* PERCPU_ROOM_BASE here: the phys room's lists, see percpu.h */
 
 	_Alignas(64) unsigned char hot[ROOM_NR][CPU_HOT_BYTES];
 } __attribute__((aligned(64)));

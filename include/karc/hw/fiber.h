@@ -20,8 +20,13 @@
 #else
 #define FIBER_STACK_BYTES	(64UL << 10)
 #endif
+/* A kernel stack under Linux's names. */
+#define THREAD_SIZE		FIBER_STACK_BYTES
+#define THREAD_ALIGN		THREAD_SIZE
 #define FIBER_NAME_LEN		24
 #define FIBER_MAX_LOCKS		24
+
+struct reclaim_state;
 
 enum fiber_state {
 	FIBER_READY,		/* on its CPU's run queue */
@@ -70,6 +75,9 @@ struct fiber {
 	char name[FIBER_NAME_LEN];
 	void *task;			/* the proc room's task_struct, or NULL */
 	void *reap;			/* refcount's teardown in progress, or NULL */
+	struct reclaim_state *reclaim_state;	/* counts what its frees give back, or NULL */
+	void *active_memcg;		/* group its memory is charged to, or NULL; mm/phys/memcg.h */
+	unsigned int memalloc;		/* PF_MEMALLOC* scopes it is in, mm/phys/memalloc.h */
 	const struct site *wait_site;	/* where it blocks, for the stuck report */
 	unsigned int nr_held;
 	struct held_lock held[FIBER_MAX_LOCKS];
@@ -78,6 +86,9 @@ struct fiber {
 	bool woken;			/* a wake since fiber_prepare() */
 	bool wait_queued;		/* prepare_to_wait() ran, and no wake or finish_wait() since */
 	int migrate_disabled;
+	void *temporary;		/* the kva room's: innermost kmap_local mapping, or NULL */
+	unsigned int nr_kmap_atomic;	/* kmap_atomic() without its kunmap_atomic() yet, ... */
+	const struct site *preempt_site;	/* ... and the outermost of them, for reports */
 	struct fiber *joins;		/* whose end it waits for */
 	u64 host_stack_low, host_stack_high;	/* host fiber: what is known of the thread's stack */
 	void *sanitizer_fiber;		/* TSan's handle */
@@ -144,6 +155,12 @@ void fiber_on_switch(struct machine *m, void (*fn)(struct fiber *prev, struct fi
  * for those that are ended because the machine is stuck.
  */
 void fiber_on_end(struct machine *m, void (*fn)(struct fiber *f));
+
+/**
+ * fiber_on_temporary - who takes back what a fiber that ends has in ->temporary (the kva room)
+ * @fn: runs on the fiber itself, in whatever way and context it ends; must not sleep
+ */
+void fiber_on_temporary(struct machine *m, void (*fn)(struct fiber *f, enum machine_end end));
 
 /**
  * fiber_block_timeout - fiber_block() that wakes by itself

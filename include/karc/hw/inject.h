@@ -33,7 +33,7 @@ void inject_arm(struct machine *m, unsigned long nth);
 /* Did the armed failure happen? Disarms. */
 bool inject_disarm(struct machine *m);
 
-/* Number of fallible allocations asked for since boot. */
+/* Fallible allocations asked for since boot; without those that were a pop, inlined, from an array. */
 unsigned long inject_count(struct machine *m);
 
 #endif

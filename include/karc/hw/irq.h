@@ -55,6 +55,11 @@ static inline void irq_restore_flags(unsigned long flags)
 #define local_irq_save(flags)		((void)((flags) = irq_save_flags()))
 #define local_irq_restore(flags)	irq_restore_flags(flags)
 #define irqs_disabled_flags(flags)	((flags) != 0)
+#define raw_local_irq_save(flags)	local_irq_save(flags)
+#define raw_local_irq_restore(flags)	local_irq_restore(flags)
+#define raw_local_irq_disable()		local_irq_disable()
+#define raw_local_irq_enable()		local_irq_enable()
+#define raw_irqs_disabled()		irqs_disabled()
 
 /**
  * request_irq - handle an interrupt line, on whichever CPU it is raised

@@ -12,6 +12,7 @@
 
 #include <karc/base/bug.h>
 #include <karc/base/site.h>
+#include <karc/base/types.h>
 
 enum lock_rank {
 	LR_NONE,
@@ -36,6 +37,8 @@ enum lock_rank {
 	LR_SWAP,
 	LR_LRU,
 	LR_KSET,
+	LR_SLAB_LIST,		/* list of caches, for who cannot sleep */
+	LR_SLAB_ALIEN,
 	LR_SLAB_NODE,
 	LR_VMAP,
 	LR_ZONE,
@@ -76,6 +79,25 @@ void lockrank_release(const void *lock);
 /* Does the running fiber hold @lock? Where did it take it (NULL: does not hold it)? */
 bool lockrank_holds(const void *lock);
 const struct site *lockrank_site(const void *lock);
+
+/* A lock that lies in memory somebody is about to free, and who holds it or waits for it. */
+struct lock_in_memory {
+	const void *lock;
+	const struct site *site;
+	unsigned int rank;
+	char task[24];
+	u64 task_id;
+	bool mine;			/* the running fiber */
+};
+
+/**
+ * lockrank_find_in - a lock in [@p, @p + @bytes) that a fiber of this machine holds
+ *
+ * One that is held by another CPU's fiber right now may be missed. Costs a look at a small table
+ * as long as no lock is held in such an address.
+ * Context: any. Model: what Linux's debug_check_no_locks_freed() asks, of all tasks.
+ */
+bool lockrank_find_in(const void *p, size_t bytes, struct lock_in_memory *found);
 
 /* The call site, recorded in debug builds only. */
 #define LOCK_SITE() SITE()

@@ -104,6 +104,7 @@ enum machine_mode {
  *               default 0
  * @quarantine_hold: keep the memory of that many dead objects for a while, too
  * @check_tlb:   compare each TLB hit with the page tables; a forgotten flush is a BUG, see mmu.h
+ * @cmdline:     boot options, see param.h: "init_on_free=1 slab_debug=FZP"; copied
  * @quiet:       no console output (the log ring still gets everything)
  * @console:     where the console goes; default stderr
  */
@@ -128,6 +129,7 @@ struct machine_config {
 	unsigned int quarantine;
 	bool quarantine_hold;
 	bool check_tlb;
+	const char *cmdline;
 	bool quiet;
 	FILE *console;
 };

@@ -23,20 +23,29 @@
 #define PERCPU_DYNAMIC_BASE	0x6b00000000000000ULL
 #define PERCPU_DYNAMIC_BYTES	(1ULL << 32)
 
+/* Another range: what a room keeps for each CPU at cpu->room_percpu, by its offset there. */
+#define PERCPU_ROOM_BASE	0x6c00000000000000ULL
+#define PERCPU_ROOM_BYTES	(1ULL << 20)
+
 #define PERCPU_SECTION		"karc_percpu"
 
 #define DECLARE_PER_CPU(type, name) extern __typeof__(type) name
 #define DEFINE_PER_CPU(type, name) \
 	__attribute__((section(PERCPU_SECTION))) __typeof__(type) name
-#define DECLARE_PER_CPU_ALIGNED(type, name)	DECLARE_PER_CPU(type, name)
-#define DEFINE_PER_CPU_ALIGNED(type, name) \
-	DEFINE_PER_CPU(type, name) __attribute__((aligned(64)))
+#define KARC_DEFINE_PER_CPU_ON(bytes, type, name) \
+	DEFINE_PER_CPU(type, name) __attribute__((aligned(bytes)))
+#define DECLARE_PER_CPU_ALIGNED(type, name)		DECLARE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_ALIGNED(type, name)		KARC_DEFINE_PER_CPU_ON(64, type, name)
 #define DECLARE_PER_CPU_SHARED_ALIGNED(type, name)	DECLARE_PER_CPU(type, name)
 #define DEFINE_PER_CPU_SHARED_ALIGNED(type, name)	DEFINE_PER_CPU_ALIGNED(type, name)
-#define DECLARE_PER_CPU_READ_MOSTLY(type, name)	DECLARE_PER_CPU(type, name)
-#define DEFINE_PER_CPU_READ_MOSTLY(type, name)	DEFINE_PER_CPU(type, name)
-#define EXPORT_PER_CPU_SYMBOL(name)		struct machine
-#define EXPORT_PER_CPU_SYMBOL_GPL(name)		struct machine
+#define DECLARE_PER_CPU_PAGE_ALIGNED(type, name)	DECLARE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_PAGE_ALIGNED(type, name)		KARC_DEFINE_PER_CPU_ON(4096, type, name)
+#define DECLARE_PER_CPU_READ_MOSTLY(type, name)		DECLARE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_READ_MOSTLY(type, name)		DEFINE_PER_CPU(type, name)
+#define DECLARE_PER_CPU_FIRST(type, name)		DECLARE_PER_CPU(type, name)
+#define DEFINE_PER_CPU_FIRST(type, name)		DEFINE_PER_CPU(type, name)
+#define EXPORT_PER_CPU_SYMBOL(name)			struct machine
+#define EXPORT_PER_CPU_SYMBOL_GPL(name)			struct machine
 
 /* Bounds of this DSO's section; NULL when it defines no per-CPU variable. */
 extern const char __start_karc_percpu[] __attribute__((weak, visibility("hidden")));
@@ -55,6 +64,12 @@ void *percpu_static(struct cpu *cpu, const volatile void *template_, const char 
 
 /* A DSO goes away (module unload): forget its copies. @address: any in its section. */
 void percpu_forget(struct machine *m, const void *address);
+
+/* Does @address lie in some CPU's copy of a per-CPU variable? Model: Linux 6.1. */
+bool is_kernel_percpu_address(unsigned long address);
+
+/* What __this_cpu_*() says in a machine that tracks when the CPU may change under it. */
+void percpu_preemptible(const char *operation, const struct site *site) __cold;
 
 /* This CPU's copy of *@p, where @p is a template or a cookie. */
 static inline void *percpu_resolve(struct cpu *self, const volatile void *p)
@@ -97,52 +112,115 @@ static inline void *percpu_resolve_on(struct cpu *cpu, const volatile void *p)
  * Operations on a variable (or *cookie). A CPU's code is interrupted at safe points only, and
  * there is none inside, so that a load and a store are one step towards everything else on the
  * CPU. Each is a relaxed atomic of its own, because other CPUs may read the variable meanwhile.
+ * Values are computed before the copy is looked up: computing them may change the CPU. They are
+ * converted to the variable's type as Linux does: what is subtracted before it is negated.
+ *
+ *	this_cpu_x()	in any context
+ *	__this_cpu_x()	the caller sees to it that the CPU stays; a machine that tracks reports
+ *			"using __this_cpu_x() in preemptible code" if it could change
+ *	raw_cpu_x()	the same without the check
  */
-#define this_cpu_read(pcp)		READ_ONCE(*this_cpu_ptr(&(pcp)))
-#define this_cpu_write(pcp, val)	WRITE_ONCE(*this_cpu_ptr(&(pcp)), (val))
+#define KARC_PCP_READ(pcp)		READ_ONCE(*this_cpu_ptr(&(pcp)))
+#define KARC_PCP_WRITE(pcp, val) do {					\
+	__typeof__(pcp) karc_value_ = (val);				\
+	WRITE_ONCE(*this_cpu_ptr(&(pcp)), karc_value_);			\
+} while (0)
 #define KARC_PCP_OP(pcp, op, val) (__extension__ ({			\
+	__auto_type karc_value_ = (val);				\
 	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
-	__typeof__(pcp) karc_new_ = (__typeof__(pcp))(*karc_pcp_ op (val)); \
+	__typeof__(pcp) karc_new_ =					\
+		(__typeof__(pcp))(READ_ONCE(*karc_pcp_) op karc_value_);	\
 	WRITE_ONCE(*karc_pcp_, karc_new_);				\
 	karc_new_; }))
+#define KARC_PCP_XCHG(pcp, val) (__extension__ ({			\
+	__typeof__(pcp) karc_value_ = (val);				\
+	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
+	__typeof__(pcp) karc_old_ = READ_ONCE(*karc_pcp_);		\
+	WRITE_ONCE(*karc_pcp_, karc_value_);				\
+	karc_old_; }))
+#define KARC_PCP_CMPXCHG(pcp, old, new) (__extension__ ({		\
+	__typeof__(pcp) karc_expected_ = (old), karc_value_ = (new);	\
+	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
+	__typeof__(pcp) karc_old_ = READ_ONCE(*karc_pcp_);		\
+	if (karc_old_ == karc_expected_)				\
+		WRITE_ONCE(*karc_pcp_, karc_value_);			\
+	karc_old_; }))
+#define KARC_PCP_CMPXCHG_DOUBLE(pcp1, pcp2, old1, old2, new1, new2) (__extension__ ({ \
+	__typeof__(pcp1) karc_expected1_ = (old1), karc_value1_ = (new1);	\
+	__typeof__(pcp2) karc_expected2_ = (old2), karc_value2_ = (new2);	\
+	__typeof__(pcp1) *karc_pcp1_ = this_cpu_ptr(&(pcp1));		\
+	__typeof__(pcp2) *karc_pcp2_ = this_cpu_ptr(&(pcp2));		\
+	bool karc_done_ = READ_ONCE(*karc_pcp1_) == karc_expected1_ &&	\
+			  READ_ONCE(*karc_pcp2_) == karc_expected2_;	\
+	if (karc_done_) {						\
+		WRITE_ONCE(*karc_pcp1_, karc_value1_);			\
+		WRITE_ONCE(*karc_pcp2_, karc_value2_);			\
+	}								\
+	(int)karc_done_; }))
+#define KARC_PCP_NEGATIVE(pcp, val)	(-(__typeof__(pcp))(val))
+
+#define this_cpu_read(pcp)		KARC_PCP_READ(pcp)
+#define this_cpu_write(pcp, val)	KARC_PCP_WRITE(pcp, val)
 #define this_cpu_add(pcp, val)		((void)KARC_PCP_OP(pcp, +, val))
-#define this_cpu_sub(pcp, val)		this_cpu_add(pcp, -(__typeof__(pcp))(val))
-#define this_cpu_inc(pcp)		this_cpu_add(pcp, 1)
-#define this_cpu_dec(pcp)		this_cpu_sub(pcp, 1)
+#define this_cpu_sub(pcp, val)		((void)KARC_PCP_OP(pcp, +, KARC_PCP_NEGATIVE(pcp, val)))
+#define this_cpu_inc(pcp)		((void)KARC_PCP_OP(pcp, +, 1))
+#define this_cpu_dec(pcp)		((void)KARC_PCP_OP(pcp, -, 1))
 #define this_cpu_and(pcp, val)		((void)KARC_PCP_OP(pcp, &, val))
 #define this_cpu_or(pcp, val)		((void)KARC_PCP_OP(pcp, |, val))
 #define this_cpu_add_return(pcp, val)	KARC_PCP_OP(pcp, +, val)
-#define this_cpu_sub_return(pcp, val)	this_cpu_add_return(pcp, -(__typeof__(pcp))(val))
-#define this_cpu_inc_return(pcp)	this_cpu_add_return(pcp, 1)
-#define this_cpu_dec_return(pcp)	this_cpu_sub_return(pcp, 1)
-#define this_cpu_xchg(pcp, val) (__extension__ ({			\
-	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
-	__typeof__(pcp) karc_old_ = *karc_pcp_;				\
-	WRITE_ONCE(*karc_pcp_, (val));					\
-	karc_old_; }))
-#define this_cpu_cmpxchg(pcp, old, new) (__extension__ ({		\
-	__typeof__(pcp) *karc_pcp_ = this_cpu_ptr(&(pcp));		\
-	__typeof__(pcp) karc_old_ = *karc_pcp_;				\
-	if (karc_old_ == (old))						\
-		WRITE_ONCE(*karc_pcp_, (new));				\
-	karc_old_; }))
+#define this_cpu_sub_return(pcp, val)	KARC_PCP_OP(pcp, +, KARC_PCP_NEGATIVE(pcp, val))
+#define this_cpu_inc_return(pcp)	KARC_PCP_OP(pcp, +, 1)
+#define this_cpu_dec_return(pcp)	KARC_PCP_OP(pcp, -, 1)
+#define this_cpu_xchg(pcp, val)		KARC_PCP_XCHG(pcp, val)
+#define this_cpu_cmpxchg(pcp, old, new)	KARC_PCP_CMPXCHG(pcp, old, new)
+#define this_cpu_cmpxchg_double(pcp1, pcp2, o1, o2, n1, n2) \
+	KARC_PCP_CMPXCHG_DOUBLE(pcp1, pcp2, o1, o2, n1, n2)
 
-#define __this_cpu_read(pcp)			this_cpu_read(pcp)
-#define __this_cpu_write(pcp, val)		this_cpu_write(pcp, val)
-#define __this_cpu_add(pcp, val)		this_cpu_add(pcp, val)
-#define __this_cpu_sub(pcp, val)		this_cpu_sub(pcp, val)
-#define __this_cpu_inc(pcp)			this_cpu_inc(pcp)
-#define __this_cpu_dec(pcp)			this_cpu_dec(pcp)
-#define __this_cpu_and(pcp, val)		this_cpu_and(pcp, val)
-#define __this_cpu_or(pcp, val)			this_cpu_or(pcp, val)
-#define __this_cpu_add_return(pcp, val)		this_cpu_add_return(pcp, val)
-#define __this_cpu_sub_return(pcp, val)		this_cpu_sub_return(pcp, val)
-#define __this_cpu_inc_return(pcp)		this_cpu_inc_return(pcp)
-#define __this_cpu_dec_return(pcp)		this_cpu_dec_return(pcp)
-#define __this_cpu_xchg(pcp, val)		this_cpu_xchg(pcp, val)
-#define __this_cpu_cmpxchg(pcp, old, new)	this_cpu_cmpxchg(pcp, old, new)
-#define raw_cpu_read(pcp)			this_cpu_read(pcp)
-#define raw_cpu_write(pcp, val)			this_cpu_write(pcp, val)
-#define raw_cpu_add(pcp, val)			this_cpu_add(pcp, val)
+#define raw_cpu_read(pcp)		this_cpu_read(pcp)
+#define raw_cpu_write(pcp, val)		this_cpu_write(pcp, val)
+#define raw_cpu_add(pcp, val)		this_cpu_add(pcp, val)
+#define raw_cpu_sub(pcp, val)		this_cpu_sub(pcp, val)
+#define raw_cpu_inc(pcp)		this_cpu_inc(pcp)
+#define raw_cpu_dec(pcp)		this_cpu_dec(pcp)
+#define raw_cpu_and(pcp, val)		this_cpu_and(pcp, val)
+#define raw_cpu_or(pcp, val)		this_cpu_or(pcp, val)
+#define raw_cpu_add_return(pcp, val)	this_cpu_add_return(pcp, val)
+#define raw_cpu_sub_return(pcp, val)	this_cpu_sub_return(pcp, val)
+#define raw_cpu_inc_return(pcp)		this_cpu_inc_return(pcp)
+#define raw_cpu_dec_return(pcp)		this_cpu_dec_return(pcp)
+#define raw_cpu_xchg(pcp, val)		this_cpu_xchg(pcp, val)
+#define raw_cpu_cmpxchg(pcp, old, new)	this_cpu_cmpxchg(pcp, old, new)
+#define raw_cpu_cmpxchg_double(pcp1, pcp2, o1, o2, n1, n2) \
+	this_cpu_cmpxchg_double(pcp1, pcp2, o1, o2, n1, n2)
+
+/* Is this a place where the CPU may change? */
+#define KARC_PCP_STAYS(operation) (__extension__ ({			\
+	const struct cpu *karc_here_ = karc_cpu;			\
+	if (unlikely(!karc_here_->preempt_count && !karc_here_->irqs_off)) \
+		percpu_preemptible(operation, SITE()); }))
+
+#define __this_cpu_read(pcp)		(KARC_PCP_STAYS("__this_cpu_read"), this_cpu_read(pcp))
+#define __this_cpu_write(pcp, val) \
+	do { KARC_PCP_STAYS("__this_cpu_write"); this_cpu_write(pcp, val); } while (0)
+#define __this_cpu_add(pcp, val)	(KARC_PCP_STAYS("__this_cpu_add"), this_cpu_add(pcp, val))
+#define __this_cpu_sub(pcp, val)	(KARC_PCP_STAYS("__this_cpu_sub"), this_cpu_sub(pcp, val))
+#define __this_cpu_inc(pcp)		(KARC_PCP_STAYS("__this_cpu_inc"), this_cpu_inc(pcp))
+#define __this_cpu_dec(pcp)		(KARC_PCP_STAYS("__this_cpu_dec"), this_cpu_dec(pcp))
+#define __this_cpu_and(pcp, val)	(KARC_PCP_STAYS("__this_cpu_and"), this_cpu_and(pcp, val))
+#define __this_cpu_or(pcp, val)		(KARC_PCP_STAYS("__this_cpu_or"), this_cpu_or(pcp, val))
+#define __this_cpu_add_return(pcp, val) \
+	(KARC_PCP_STAYS("__this_cpu_add_return"), this_cpu_add_return(pcp, val))
+#define __this_cpu_sub_return(pcp, val) \
+	(KARC_PCP_STAYS("__this_cpu_sub_return"), this_cpu_sub_return(pcp, val))
+#define __this_cpu_inc_return(pcp) \
+	(KARC_PCP_STAYS("__this_cpu_inc_return"), this_cpu_inc_return(pcp))
+#define __this_cpu_dec_return(pcp) \
+	(KARC_PCP_STAYS("__this_cpu_dec_return"), this_cpu_dec_return(pcp))
+#define __this_cpu_xchg(pcp, val)	(KARC_PCP_STAYS("__this_cpu_xchg"), this_cpu_xchg(pcp, val))
+#define __this_cpu_cmpxchg(pcp, old, new) \
+	(KARC_PCP_STAYS("__this_cpu_cmpxchg"), this_cpu_cmpxchg(pcp, old, new))
+#define __this_cpu_cmpxchg_double(pcp1, pcp2, o1, o2, n1, n2) \
+	(KARC_PCP_STAYS("__this_cpu_cmpxchg_double"),			\
+	 this_cpu_cmpxchg_double(pcp1, pcp2, o1, o2, n1, n2))
 
 #endif

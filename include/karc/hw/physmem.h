@@ -5,7 +5,7 @@
  * One reserved host range per machine, the arena:
  *
  *   arena                          arena + direct_map_bytes
- *   | direct map: phys 0 ... lowmem end | gap | vmalloc window | gap | kmap window |
+ *   | direct map: phys 0 ... lowmem end | gap | windows: vmalloc | gap | percpu | gap | kmap | gap |
  *
  * RAM is a memfd mapped shared, so that a window can show the same frame again. Holes and
  * HIGHMEM frames are not accessible in the direct map. The memmap (one 64-byte struct page per
@@ -44,6 +44,9 @@ static inline phys_addr_t virt_to_phys(const volatile void *p)
 	return (phys_addr_t)((const volatile char *)p - karc_cpu->arena);
 }
 
+#define __va(pa)	phys_to_virt(pa)
+#define __pa(p)		virt_to_phys((const void *)(p))
+
 unsigned long physmem_max_pfn(const struct machine *m);		/* one past the last frame */
 unsigned long physmem_nr_frames(const struct machine *m);	/* frames that exist */
 bool physmem_pfn_is_ram(const struct machine *m, unsigned long pfn);
@@ -68,7 +71,10 @@ u64 physmem_arena_bytes(const struct machine *m);
 bool physmem_bank(const struct machine *m, unsigned int i, struct machine_bank *bank);
 
 /* Windows: host address ranges inside the arena that can show any frame. */
-enum physmem_window { WINDOW_VMALLOC, WINDOW_KMAP, WINDOW_NR };
+enum physmem_window { WINDOW_VMALLOC, WINDOW_PERCPU, WINDOW_KMAP, WINDOW_NR };
+
+/* Of the percpu window each CPU has so much. */
+#define PERCPU_WINDOW_BYTES	(64ULL << 20)
 
 char *physmem_window(const struct machine *m, enum physmem_window w, u64 *size_bytes);
 
@@ -83,6 +89,20 @@ char *physmem_window(const struct machine *m, enum physmem_window w, u64 *size_b
  */
 int physmem_window_map(struct machine *m, void *addr, unsigned long pfn, unsigned long nr_pages);
 void physmem_window_unmap(struct machine *m, void *addr, unsigned long nr_pages);
+
+/**
+ * physmem_window_show, physmem_window_hide - the same for a room that keeps books of its window
+ * @flags: WINDOW_READONLY: stores fault; WINDOW_POPULATE: the host fills its tables at once
+ *
+ * Nothing is checked, and a refusal of the host is told, not judged.
+ * Context: any thread of the process, inside a signal handler too.
+ * Returns: false when the host refuses: part of the range may have been changed.
+ */
+#define WINDOW_READONLY	0x1u
+#define WINDOW_POPULATE	0x2u
+bool physmem_window_show(const struct machine *m, void *addr, unsigned long pfn,
+			 unsigned long nr_pages, unsigned int flags);
+bool physmem_window_hide(const struct machine *m, void *addr, unsigned long nr_pages);
 
 /* Host-side access to a frame that works for HIGHMEM too: for hw and tests, not for fast paths. */
 void physmem_read(const struct machine *m, phys_addr_t pa, void *buf, u64 bytes);
