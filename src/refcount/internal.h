@@ -12,6 +12,7 @@
 #include <karc/hw/cpu.h>
 #include <karc/hw/machine.h>
 #include <karc/hw/spinlock.h>
+#include <karc/hw/tracepoint.h>
 #include <karc/hw/wait.h>
 #include <karc/refcount/arc.h>
 #include <karc/refcount/fault.h>
@@ -70,6 +71,7 @@ struct rcu_cpu {
 	struct rcu_wait gp;
 	struct rcu_queue done;			/* may be called; the softirq is at them */
 	bool calling;				/* one is being called, or it never returned */
+	unsigned long nr_begun;			/* grace periods of this CPU's batches */
 	struct hw_timer timer;			/* looks again while @wait is not empty */
 	/* counters: written by this CPU, read by any */
 	unsigned long nr_queued;
@@ -91,6 +93,9 @@ struct reap;
 void reap_died(struct reap *r, struct arc *arc, const struct site *site);
 void reap_unfinished(struct arc *arc, const struct site *site);
 void reap_moved(struct arc *arc);
+
+/* Its memory goes although it is alive: nobody knows it any more, and later puts are caught. */
+void reap_forget(struct arc *arc);
 
 /* plain.c: true when that was all; the other one's strong count is zero, and it is alone. */
 bool plain_last_put(struct arc *arc);
@@ -125,7 +130,7 @@ void track_add(struct track *t, struct arc *arc);
 void track_del(struct track *t, struct arc *arc);
 void track_check(struct track *t, struct check_report *report);
 bool track_has(struct track *t, const struct arc *arc);	/* an address; is it on the list? */
-bool track_has(struct track *t, const struct arc *arc);
+struct arc *track_find_in(struct track *t, const void *p, size_t bytes); /* a live one in there */
 
 /* References from outside; @kind is an enum arc_edge_kind, @name stays valid or is NULL. */
 void track_hold(struct arc *arc, const char *name, const struct site *site, int kind);
@@ -280,7 +285,9 @@ struct refcount_state {
 	struct local_state local;
 	struct fault_state fault;
 	u64 quarantine_order;			/* atomic */
+	struct trace_event_watch events;
 	bool deterministic;
+	bool parting;				/* the machine goes down */
 };
 
 /* Bits of refcount_hot.watch. */

@@ -135,6 +135,11 @@ void call_rcu(struct rcu_head *head, rcu_callback_t func)
 	local_irq_restore(flags);
 }
 
+unsigned long rcu_batch_here(void)
+{
+	return refcount_hot()->rcu->nr_begun;
+}
+
 /* Move on as far as grace periods allow; @rcu->done gets what may be called. Interrupts off. */
 static void rcu_advance(struct machine *m, struct rcu_cpu *rcu, bool self_is_quiet)
 {
@@ -144,6 +149,7 @@ static void rcu_advance(struct machine *m, struct rcu_cpu *rcu, bool self_is_qui
 		queue_move(&rcu->done, &rcu->wait);
 	if (!rcu->wait.head && rcu->next.head) {
 		queue_move(&rcu->wait, &rcu->next);
+		rcu->nr_begun++;
 		wait_begin(m, &rcu->gp, self_is_quiet);
 		if (wait_is_over(m, &rcu->gp))
 			queue_move(&rcu->done, &rcu->wait);

@@ -114,6 +114,13 @@ static void leave(struct arc *arc)
 	ledger_arc_out(arc);
 }
 
+void reap_forget(struct arc *arc)
+{
+	leave(arc);
+	WRITE_ONCE(arc->state, ARC_DEAD);
+	arc_poison(arc);
+}
+
 static void free_memory(struct arc *arc)
 {
 	leave(arc);

@@ -32,6 +32,17 @@ static void run_deferred(void)
 	quarantine_run();
 }
 
+/* Who listens to frees is to hear those of plain leaves, too: let them ask for the way again. */
+static void events_changed(struct machine *m, u32 mask)
+{
+	for (unsigned int i = 0; mask & TRACE_SLAB_ALL && i < machine_nr_cpus(m); i++) {
+		struct plain_hot *plain = &refcount_hot_of(m, i)->plain;
+
+		if (READ_ONCE(plain->type))
+			WRITE_ONCE(plain->type, NULL);
+	}
+}
+
 static int refcount_init(struct machine *m)
 {
 	struct refcount_state *state = hostmem_zalloc(NULL, sizeof(*state));
@@ -65,6 +76,7 @@ static int refcount_init(struct machine *m)
 	cpu_on_deferred(m, run_deferred);
 	if (state->holders)
 		fiber_on_end(m, holder_fiber_ends);
+	trace_event_on_change(m, &state->events, events_changed);
 	return 0;
 
 free_quarantine:
@@ -101,6 +113,7 @@ static void refcount_exit(struct machine *m)
 {
 	struct refcount_state *state = refcount_state(m);
 
+	trace_event_off_change(m, &state->events);
 	cpu_on_deferred(m, NULL);
 	fiber_on_end(m, NULL);
 	ledger_report_left(state->ledger, m);
@@ -116,6 +129,13 @@ static void refcount_exit(struct machine *m)
 	hostmem_free(NULL, state);
 }
 
+/* From here on memory goes with what lives in it, and what lives is told as left. */
+static void refcount_parting(struct machine *m)
+{
+	leaks_parting(m);
+	refcount_state(m)->parting = true;
+}
+
 const struct room refcount_room = {
 	.name = "refcount",
 	.id = ROOM_REFCOUNT,
@@ -123,5 +143,5 @@ const struct room refcount_room = {
 	.exit = refcount_exit,
 	.check = refcount_check,
 	.drain = refcount_drain,
-	.parting = leaks_parting,
+	.parting = refcount_parting,
 };

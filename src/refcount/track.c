@@ -7,7 +7,7 @@
  *                 made, which orders everything that is ever said about it: addresses differ from
  *                 run to run. Reports of roots (a global table, a test's local) hang off it here.
  * Objects         track -- nodes: one for each arc, in order of creation -- holds, latest first
- *                      `-- buckets: arc address -> node
+ *                      `-- buckets: the arc's 64 bytes of memory -> node
  * Invariants      I1  A node exists from arc_init() until the object leaves the ledger.
  *                 I2  Numbers grow along the list and are used once.
  * Locking         track->lock (LR_LEDGER), interrupts off: all of it. Readers at a quiet point
@@ -17,6 +17,7 @@
  */
 #include <karc/base/bug.h>
 #include <karc/base/hostmem.h>
+#include <karc/base/math.h>
 #include <karc/base/rbtree.h>
 #include <karc/hw/inject.h>
 #include <karc/refcount/audit.h>
@@ -26,11 +27,19 @@
 
 #define FIRST_BUCKETS	256
 
-static struct track_node **bucket_of(const struct track *t, const struct arc *arc)
+/* Arcs of the same 64 bytes share a bucket: that is how those inside a block are found. */
+#define GRANULE_SHIFT	6
+
+static struct track_node **bucket_of(const struct track *t, const void *p)
 {
-	u64 h = (u64)(uintptr_t)arc * 0x9e3779b97f4a7c15ULL;
+	u64 h = ((u64)(uintptr_t)p >> GRANULE_SHIFT) * 0x9e3779b97f4a7c15ULL;
 
 	return &t->buckets[(h >> 32) & (t->nr_buckets - 1)];
+}
+
+static u32 *page_slot(struct track *t, const void *p)
+{
+	return &t->in_page[((uintptr_t)p >> PAGE_SHIFT) & (TRACK_PAGE_SLOTS - 1)];
 }
 
 struct track_node *track_find(const struct track *t, const struct arc *arc)
@@ -77,6 +86,7 @@ void track_add(struct track *t, struct arc *arc)
 	n->id = ++t->last_id;
 	list_add_tail(&n->node, &t->nodes);
 	t->nr++;
+	__atomic_fetch_add(page_slot(t, arc), 1, __ATOMIC_RELAXED);
 	spin_unlock_irqrestore(&t->lock, flags);
 }
 
@@ -105,6 +115,7 @@ void track_del(struct track *t, struct arc *arc)
 		*at = n->chain;
 		list_del(&n->node);
 		t->nr--;
+		__atomic_fetch_sub(page_slot(t, arc), 1, __ATOMIC_RELAXED);
 	}
 	spin_unlock_irqrestore(&t->lock, flags);
 	free_node(n);
@@ -119,6 +130,58 @@ bool track_has(struct track *t, const struct arc *arc)
 	has = track_find(t, arc) != NULL;
 	spin_unlock_irqrestore(&t->lock, flags);
 	return has;
+}
+
+static bool lives_in(const struct track_node *n, const char *p, size_t bytes)
+{
+	return (u64)((const char *)n->arc - p) < bytes && n->arc->state == ARC_LIVE;
+}
+
+/* One bucket for each 64 bytes, or all arcs there are, whichever is less. */
+static struct arc *find_in(const struct track *t, const char *p, size_t bytes)
+{
+	const char *granule = (const char *)((uintptr_t)p >> GRANULE_SHIFT << GRANULE_SHIFT);
+	const struct track_node *n;
+
+	if (bytes >> GRANULE_SHIFT > t->nr) {
+		list_for_each_entry(n, &t->nodes, node)
+			if (lives_in(n, p, bytes))
+				return n->arc;
+		return NULL;
+	}
+	for (; granule < p + bytes; granule += 1ul << GRANULE_SHIFT)
+		for (n = *bucket_of(t, granule); n; n = n->chain)
+			if (lives_in(n, p, bytes))
+				return n->arc;
+	return NULL;
+}
+
+/* No means no. The memory is the caller's, so what is in it does not change. */
+static bool may_have(struct track *t, const char *p, size_t bytes)
+{
+	const char *page = (const char *)((uintptr_t)p >> PAGE_SHIFT << PAGE_SHIFT);
+	unsigned int looked;
+
+	for (looked = 0; page < p + bytes && looked < TRACK_PAGE_SLOTS; looked++) {
+		if (READ_ONCE(*page_slot(t, page)))
+			return true;
+		page += 1ul << PAGE_SHIFT;
+	}
+	return false;
+}
+
+struct arc *track_find_in(struct track *t, const void *p, size_t bytes)
+{
+	unsigned long flags;
+	struct arc *arc;
+
+	if (likely(!may_have(t, p, bytes)))
+		return NULL;
+
+	spin_lock_irqsave(&t->lock, flags);
+	arc = find_in(t, p, bytes);
+	spin_unlock_irqrestore(&t->lock, flags);
+	return arc;
 }
 
 struct track *track_create(void)

@@ -27,7 +27,10 @@ struct track_node {
 	unsigned int nr_in;		/* one check's scratch: owning edges that lead here */
 };
 
+#define TRACK_PAGE_SLOTS	4096u
+
 struct track {
+	u32 in_page[TRACK_PAGE_SLOTS];	/* atomic: arcs by some bits of their page's address */
 	spinlock_t lock;
 	struct list_head nodes;
 	struct track_node **buckets;	/* by address of the arc */

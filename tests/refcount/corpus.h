@@ -14,6 +14,7 @@
  *	numbers of fibers		fiber N
  *	sizes				N bytes
  *	frames of call traces		left out; the line "Call Trace:" stays
+ *	locks held			left out: only debug builds know them
  *
  * A new case is a function and a row of the table.
  */
@@ -241,6 +242,8 @@ static inline char *corpus_normal(const char *s)
 		if (*s == ' ' && plus && plus < end && strncmp(s, " object:", 8))
 			continue;
 		if (*s == ' ' && s[1] == '?')
+			continue;
+		if (!strncmp(s, "  holds ", 8))
 			continue;
 		corpus_put_line(&t, s, end);
 	}

@@ -89,6 +89,13 @@ void synchronize_rcu(void);
  */
 void call_rcu(struct rcu_head *head, rcu_callback_t func);
 
+/*
+ * Number of the batch that call_rcu() would join on this CPU. While it is the same as it was then,
+ * the grace period of what was queued here has not begun, and more may be left to its callback.
+ * Context: interrupts off, from the look at it to the use.
+ */
+unsigned long rcu_batch_here(void);
+
 /* Wait until every callback queued so far, on any CPU, has run. Context: may sleep. */
 void rcu_barrier(void);
 
