@@ -52,12 +52,16 @@ enum pageflags {
 	PG_swapcache,
 	PG_unevictable,
 	PG_hwpoison,
+	PG_memcg,		/* charged to a group, see mm/phys/memcg.h */
+	PG_pfmemalloc,		/* came from the reserves: for what frees memory only */
 	NR_PAGEFLAGS
 };
 
 #define PAGE_ZONE_SHIFT		56	/* 3 bits of zone type */
 #define PAGE_NODE_SHIFT		59	/* 3 bits of node */
-#define PAGE_MIGRATE_SHIFT	53	/* 3 bits: migrate type while free or on a pcp list */
+#define PAGE_MIGRATE_SHIFT	53	/* 3 bits: migrate type, of blocks their list, of single frames
+					   the per-CPU list they go to when they are freed */
+#define PAGE_ORDER_SHIFT	44	/* 4 bits: order of the allocated block that it heads */
 
 /**
  * struct page - one frame; 64 bytes; all zero means free and never used
@@ -109,6 +113,11 @@ struct page {
 };
 
 _Static_assert(sizeof(struct page) == 64, "struct page is one cache line");
+
+/* What a task that reclaims counts besides the pages it frees itself: fiber->reclaim_state. */
+struct reclaim_state {
+	unsigned long reclaimed_slab;		/* frames of slabs that went back to the buddy */
+};
 
 /* mm->rss_stat */
 enum { MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES, NR_MM_COUNTERS };

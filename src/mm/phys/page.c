@@ -17,6 +17,7 @@
 #include <stdio.h>
 
 #include <karc/base/log.h>
+#include <karc/mm/phys/memcg.h>
 #include "internal.h"
 
 bool pfn_valid(unsigned long pfn)
@@ -56,6 +57,8 @@ static const char *const flag_names[NR_PAGEFLAGS] = {
 	[PG_swapcache] = "swapcache",
 	[PG_unevictable] = "unevictable",
 	[PG_hwpoison] = "hwpoison",
+	[PG_memcg] = "memcg",
+	[PG_pfmemalloc] = "pfmemalloc",
 };
 
 const char *page_flag_names(unsigned long flags, char *buf, size_t size_bytes)
@@ -72,23 +75,101 @@ const char *page_flag_names(unsigned long flags, char *buf, size_t size_bytes)
 	return buf;
 }
 
+/* Linux's table, the longer combinations first; what a name says is not said again. */
+static const struct {
+	gfp_t bits;
+	const char *name;
+} gfp_names[] = {
+	{ GFP_HIGHUSER_MOVABLE, "GFP_HIGHUSER_MOVABLE" },
+	{ GFP_HIGHUSER, "GFP_HIGHUSER" },
+	{ GFP_USER, "GFP_USER" },
+	{ GFP_KERNEL_ACCOUNT, "GFP_KERNEL_ACCOUNT" },
+	{ GFP_KERNEL, "GFP_KERNEL" },
+	{ GFP_NOFS, "GFP_NOFS" },
+	{ GFP_ATOMIC, "GFP_ATOMIC" },
+	{ GFP_NOIO, "GFP_NOIO" },
+	{ GFP_NOWAIT, "GFP_NOWAIT" },
+	{ GFP_DMA, "GFP_DMA" },
+	{ __GFP_HIGHMEM, "__GFP_HIGHMEM" },
+	{ GFP_DMA32, "GFP_DMA32" },
+	{ __GFP_HIGH, "__GFP_HIGH" },
+	{ __GFP_ATOMIC, "__GFP_ATOMIC" },
+	{ __GFP_IO, "__GFP_IO" },
+	{ __GFP_FS, "__GFP_FS" },
+	{ __GFP_NOWARN, "__GFP_NOWARN" },
+	{ __GFP_RETRY_MAYFAIL, "__GFP_RETRY_MAYFAIL" },
+	{ __GFP_NOFAIL, "__GFP_NOFAIL" },
+	{ __GFP_NORETRY, "__GFP_NORETRY" },
+	{ __GFP_COMP, "__GFP_COMP" },
+	{ __GFP_ZERO, "__GFP_ZERO" },
+	{ __GFP_NOMEMALLOC, "__GFP_NOMEMALLOC" },
+	{ __GFP_MEMALLOC, "__GFP_MEMALLOC" },
+	{ __GFP_HARDWALL, "__GFP_HARDWALL" },
+	{ __GFP_THISNODE, "__GFP_THISNODE" },
+	{ __GFP_RECLAIMABLE, "__GFP_RECLAIMABLE" },
+	{ __GFP_MOVABLE, "__GFP_MOVABLE" },
+	{ __GFP_ACCOUNT, "__GFP_ACCOUNT" },
+	{ __GFP_WRITE, "__GFP_WRITE" },
+	{ __GFP_RECLAIM, "__GFP_RECLAIM" },
+	{ __GFP_DIRECT_RECLAIM, "__GFP_DIRECT_RECLAIM" },
+	{ __GFP_KSWAPD_RECLAIM, "__GFP_KSWAPD_RECLAIM" },
+};
+
+const char *gfp_flag_names(gfp_t gfp, char *buf, size_t size_bytes)
+{
+	size_t at = 0;
+
+	if (!gfp)
+		snprintf(buf, size_bytes, "none");
+	for (unsigned int i = 0; i < ARRAY_SIZE(gfp_names) && gfp && at < size_bytes; i++) {
+		if ((gfp & gfp_names[i].bits) != gfp_names[i].bits)
+			continue;
+		gfp &= ~gfp_names[i].bits;
+		at += (size_t)snprintf(buf + at, size_bytes - at, "%s%s", at ? "|" : "",
+				       gfp_names[i].name);
+	}
+	if (gfp && at < size_bytes)
+		snprintf(buf + at, size_bytes - at, "%s%#x", at ? "|" : "", gfp);
+	return buf;
+}
+
+void say_site(const char *what, const struct site *site)
+{
+	if (site)
+		pr_warn("page %s at %s:%u %s\n", what, site->file, site->line, site->func);
+}
+
+/* Who had the frame last, and how that ended. */
+static void dump_track(const struct page *page)
+{
+	const struct phys *phys = phys_here();
+	const struct frame_track *track;
+
+	if (!phys->track)
+		return;
+	track = &phys->track[page_to_pfn(page)];
+	say_site(track->free_site ? "last allocated" : "allocated", track->site);
+	say_site("freed", track->free_site);
+}
+
 void dump_page(const struct page *page, const char *reason)
 {
 	const struct page *head = compound_head(page);
-	const struct site *site = page_site(page);
-	char names[160];
+	char names[192];
 
 	pr_warn("page: refcount:%d mapcount:%d mapping:%s index:0x%lx pfn:0x%lx\n",
 		page_ref_count(page), page_mapcount(head), page->mapping ? "set" : "none",
 		page->index, page_to_pfn(page));
-	if (head != page)
+	if (head != page || PageHead(page))
 		pr_warn("head: pfn:0x%lx order:%u refcount:%d\n", page_to_pfn(head),
 			compound_order(head), page_ref_count(head));
-	pr_warn("flags: (%s) node:%d zone:%d\n",
+	pr_warn("flags: 0x%lx(%s) node:%d zone:%d order:%u\n", page->flags & PAGE_FLAG_BITS,
 		page_flag_names(page->flags, names, sizeof(names)), page_to_nid(page),
-		(int)page_zonenum(page));
-	if (site)
-		pr_warn("page allocated at %s:%u %s\n", site->file, site->line, site->func);
+		(int)page_zonenum(page), page_block_order(page));
+	if (PageMemcg(page))
+		pr_warn("charged to a group that has %zu bytes\n",
+			mem_cgroup_usage(page_memcg(page)));
+	dump_track(page);
 	if (reason)
 		pr_warn("page dumped because: %s\n", reason);
 }
@@ -96,8 +177,9 @@ void dump_page(const struct page *page, const char *reason)
 const struct site *page_site(const struct page *page)
 {
 	const struct phys *phys = phys_here();
+	const struct frame_track *track = phys->track ? &phys->track[page_to_pfn(page)] : NULL;
 
-	return phys->track ? phys->track[page_to_pfn(page)].site : NULL;
+	return track && !track->free_site ? track->site : NULL;
 }
 
 /* Does the frame show traces of an owner? I6 of zone.c says what a free one looks like. */
@@ -146,20 +228,63 @@ void bad_pages(struct page *page, unsigned long nr_pages, const char *reason)
 	__atomic_fetch_add(&phys_here()->nr_bad, nr_pages, __ATOMIC_RELAXED);
 }
 
-bool page_put_of_nothing(struct page *page)
+/*
+ * The first frame of the block around @page for which @is says yes, @page itself included; or NULL.
+ * Only a guess for a report: nobody keeps the others from changing.
+ */
+static const struct page *block_around(const struct page *page,
+				       bool (*is)(const struct page *head, unsigned int order))
 {
+	unsigned long pfn = page_to_pfn(page);
+
+	for (unsigned int order = 0; order < MAX_ORDER; order++) {
+		const struct page *head = pfn_to_page(ALIGN_DOWN(pfn, 1UL << order));
+
+		if (is(head, order))
+			return head;
+	}
+	return NULL;
+}
+
+static bool is_free(const struct page *head, unsigned int order)
+{
+	return (PagePcp(head) && !order) || (PageBuddy(head) && READ_ONCE(head->private) >= order);
+}
+
+static bool is_used(const struct page *head, unsigned int order)
+{
+	return page_ref_count(head) > 0 && page_block_order(head) >= max(order, 1u);
+}
+
+bool page_put_of_nothing(struct page *page, const struct site *site)
+{
+	const struct page *head = block_around(page, is_free);
+	const char *what = head ? " (it is free: a double free?)" : "";
+
+	if (!head && page_ref_count(page) == 0)
+		head = block_around(page, is_used);
+	if (!*what && head)
+		what = " (it lies inside a block)";
 	WARN(1, "put of a frame that nobody holds: pfn:0x%05lx refcount:%d%s", page_to_pfn(page),
-	     page_ref_count(page),
-	     PageBuddy(page) || PagePcp(page) ? " (it is free: a double free?)" : "");
+	     page_ref_count(page), what);
+	say_site("put", site);
+	if (head && head != page)
+		pr_warn("the block begins at pfn:0x%05lx and has order %lu\n", page_to_pfn(head),
+			PageBuddy(head) ? READ_ONCE(head->private) : page_block_order(head));
 	dump_page(page, "put without a reference");
 	return false;
 }
 
-void __put_page(struct page *page)
+void __put_page_site(struct page *page, const struct site *site)
 {
 	const struct phys *phys = phys_here();
 
 	if (unlikely(PageLRU(page)) && phys->lru_release)
 		phys->lru_release(page);
-	free_the_block(page, compound_order(page));
+	free_the_block(page, compound_order(page), site);
+}
+
+void (put_page)(struct page *page)
+{
+	put_page_site(page, SITE());
 }

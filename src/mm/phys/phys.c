@@ -5,12 +5,14 @@
  * At power off every CPU's list goes back to its zone. If then fewer frames are free than boot
  * handed out, a walk over RAM names the others: free blocks are steps of their size, so whatever
  * the walk stands on otherwise is somebody's. The check walks all lists and compares them with
- * the counters and with each frame's flags; it cites the invariants of zone.c (Z) and pcp.c (P).
+ * the counters and with each frame's flags; it cites the
+ * invariants of zone.c (Z), pageblock.c (B) and pcp.c (P).
  */
 #include <string.h>
 
 #include <karc/base/hostmem.h>
 #include <karc/base/log.h>
+#include <karc/hw/param.h>
 #include <karc/refcount/graph.h>
 #include <karc/mm/phys/poison.h>
 #include "internal.h"
@@ -40,6 +42,50 @@ static size_t track_bytes(const struct phys *phys)
 	return phys->max_pfn * sizeof(*phys->track);
 }
 
+static void tracing_changed(struct machine *m, u32 mask)
+{
+	pcp_update_short_ways(phys_of(m), mask, 0);
+}
+
+static int isolated_node_of(struct machine *m)
+{
+	unsigned long nid;
+
+	if (boot_param_ulong(m, "isolated_node", &nid))
+		return NUMA_NO_NODE;
+	if (nid < MAX_NUMNODES && machine_node_mask(m) >> nid & 1)
+		return (int)nid;
+	boot_param_bad(m, "isolated_node", "a node of this machine");
+	return NUMA_NO_NODE;
+}
+
+/* What the room has besides its nodes; phys_unmap() undoes it, also in part. */
+static int phys_map(struct phys *phys)
+{
+	struct hostmem_account *account = machine_hostmem(phys->machine);
+
+	phys->pageblock = hostmem_zalloc(account, pageblocks_bytes(phys));
+	if (!phys->pageblock || content_init(phys))
+		return -ENOMEM;
+	if (machine_config(phys->machine)->track) {
+		phys->track = hostmem_map(account, track_bytes(phys));
+		if (!phys->track)
+			return -ENOMEM;
+	}
+	return memcg_init();
+}
+
+static void phys_unmap(struct phys *phys)
+{
+	struct hostmem_account *account = machine_hostmem(phys->machine);
+
+	memcg_exit(phys);
+	if (phys->track)
+		hostmem_unmap(account, phys->track, track_bytes(phys));
+	content_exit(phys);
+	hostmem_free(account, phys->pageblock);
+}
+
 static int phys_init(struct machine *m)
 {
 	struct phys *phys = hostmem_zalloc(machine_hostmem(m), sizeof(*phys));
@@ -48,29 +94,24 @@ static int phys_init(struct machine *m)
 		return -ENOMEM;
 	phys->machine = m;
 	phys->max_pfn = physmem_max_pfn(m);
-	phys->pageblock = hostmem_zalloc(machine_hostmem(m), pageblocks_bytes(phys));
-	if (!phys->pageblock)
-		goto free_phys;
-	if (machine_config(m)->track) {
-		phys->track = hostmem_map(machine_hostmem(m), track_bytes(phys));
-		if (!phys->track)
-			goto free_pageblock;
-	}
-	if (arc_graph_source_register(&phys_graph_source))
-		goto unmap_track;
+	phys->fenced_node = isolated_node_of(m);
+	spin_lock_init(&phys->warn_lock);
+	spin_lock_init(&phys->short_lock);
+	if (phys_map(phys) || arc_graph_source_register(&phys_graph_source))
+		goto unmap;
 	if (zones_init(phys))
 		goto unregister;
+	if (pcp_init(phys))
+		goto exit_zones;
 	machine_set_room(m, ROOM_PHYS, phys);
-	pcp_init(phys);
+	trace_event_on_change(m, &phys->watch, tracing_changed);
 	return 0;
+exit_zones:
+	zones_exit(phys);
 unregister:
 	arc_graph_source_unregister(&phys_graph_source);
-unmap_track:
-	if (phys->track)
-		hostmem_unmap(machine_hostmem(m), phys->track, track_bytes(phys));
-free_pageblock:
-	hostmem_free(machine_hostmem(m), phys->pageblock);
-free_phys:
+unmap:
+	phys_unmap(phys);
 	hostmem_free(machine_hostmem(m), phys);
 	return -ENOMEM;
 }
@@ -110,8 +151,7 @@ static const char *frame_kind(const struct page *page)
 }
 
 /* Add up every frame of a bank that is not free. */
-static void left_of_bank(const struct phys *phys, const struct machine_bank *bank,
-			 struct left_report *report)
+static void left_of_bank(const struct machine_bank *bank, struct left_report *report)
 {
 	unsigned long pfn = (unsigned long)(bank->start >> PAGE_SHIFT);
 	unsigned long end = pfn + (unsigned long)(bank->size >> PAGE_SHIFT);
@@ -123,9 +163,8 @@ static void left_of_bank(const struct phys *phys, const struct machine_bank *ban
 		if (PageBuddy(page)) {
 			nr = 1UL << buddy_order(page);
 		} else if (!PageReserved(page)) {
-			nr = compound_nr(page);
-			left_add(report, frame_kind(page),
-				 phys->track ? phys->track[pfn].site : NULL, nr);
+			nr = 1UL << page_block_order(page);
+			left_add(report, frame_kind(page), page_site(page), nr);
 		}
 		pfn += nr;
 	}
@@ -142,7 +181,7 @@ static void report_left(struct phys *phys)
 		return;
 	}
 	for (unsigned int i = 0; physmem_bank(phys->machine, i, &bank); i++)
-		left_of_bank(phys, &bank, report);
+		left_of_bank(&bank, report);
 	for (unsigned int i = 0; i < report->nr_groups; i++) {
 		const struct left_group *g = &report->group[i];
 
@@ -173,10 +212,10 @@ static void phys_exit(struct machine *m)
 	if (stats.nr_buddy != stats.nr_managed)
 		report_left(phys);
 	unpoison_all(phys);
+	trace_event_off_change(m, &phys->watch);
+	pcp_exit(phys);
 	zones_exit(phys);
-	if (phys->track)
-		hostmem_unmap(machine_hostmem(m), phys->track, track_bytes(phys));
-	hostmem_free(machine_hostmem(m), phys->pageblock);
+	phys_unmap(phys);
 	hostmem_free(machine_hostmem(m), phys);
 	machine_set_room(m, ROOM_PHYS, NULL);
 }
@@ -225,7 +264,7 @@ static void check_buddy(struct zone *zone, const struct page *page, unsigned int
 
 static void check_zone(struct zone *zone, struct check_report *report)
 {
-	unsigned long nr_free = 0;
+	unsigned long nr_free = 0, nr_isolated = 0;
 
 	for (unsigned int order = 0; order < MAX_ORDER; order++) {
 		unsigned long nr_blocks = 0;
@@ -238,6 +277,7 @@ static void check_zone(struct zone *zone, struct check_report *report)
 				check_block(zone, page, order, mt, report);
 				check_buddy(zone, page, order, report);
 				nr_blocks++;
+				nr_isolated += is_migrate_isolate(mt) ? 1UL << order : 0;
 			}
 		}
 		if (nr_blocks != zone->free_area[order].nr_free)
@@ -245,12 +285,58 @@ static void check_zone(struct zone *zone, struct check_report *report)
 				   zone->name, order, nr_blocks, zone->free_area[order].nr_free);
 		nr_free += nr_blocks << order;
 	}
-	if (nr_free != zone_page_state(zone, NR_FREE_PAGES))
-		check_fail(report, "Z4: zone %s: %lu frames listed, %lu counted", zone->name,
-			   nr_free, zone_page_state(zone, NR_FREE_PAGES));
+	if (nr_free != zone_page_state(zone, NR_FREE_PAGES) + zone->nr_isolated_free ||
+	    nr_isolated != zone->nr_isolated_free)
+		check_fail(report, "Z4: zone %s: %lu frames listed, %lu of them isolated, %lu and "
+			   "%lu counted", zone->name, nr_free, nr_isolated,
+			   zone_page_state(zone, NR_FREE_PAGES), zone->nr_isolated_free);
 }
 
-static void check_pcp(const struct per_cpu_pages *pcp, struct check_report *report)
+/* A free frame is on the list of its block's type, if that is one that keeps frames apart. */
+static void check_kept_apart(const struct phys *phys, struct zone *zone,
+			     struct check_report *report)
+{
+	for (unsigned int order = 0; order < MAX_ORDER; order++) {
+		for (int mt = 0; mt < MIGRATE_TYPES; mt++) {
+			const struct page *page;
+
+			list_for_each_entry(page, &zone->free_area[order].free_list[mt],
+					    buddy_list) {
+				int block = pageblock_type(phys, page_to_pfn(page));
+
+				if (block != mt && !(migratetype_is_mergeable(block) &&
+						     migratetype_is_mergeable(mt)))
+					check_fail(report, "B1: free pfn 0x%lx of a block of type "
+						   "%d is on list %d", page_to_pfn(page), block,
+						   mt);
+			}
+		}
+	}
+}
+
+/* B2 of pageblock.c: the blocks by type, and what the zones count. */
+static void check_block_counts(const struct phys *phys, struct check_report *report)
+{
+	unsigned long isolated = 0, kept = 0;
+
+	for (size_t i = 0; i < pageblocks_bytes(phys); i++) {
+		isolated += is_migrate_isolate(phys->pageblock[i] & PB_TYPE_MASK);
+		kept += is_migrate_highatomic(phys->pageblock[i] & PB_TYPE_MASK);
+	}
+	for (unsigned int nid = 0; nid < MAX_NUMNODES; nid++) {
+		for (int type = 0; phys->nodes[nid] && type < MAX_NR_ZONES; type++) {
+			isolated -= phys->nodes[nid]->node_zones[type].nr_isolate_pageblock;
+			kept -= phys->nodes[nid]->node_zones[type].nr_reserved_highatomic /
+				pageblock_nr_pages;
+		}
+	}
+	if (isolated || kept)
+		check_fail(report, "B2: %ld isolated and %ld atomic blocks that no zone counts",
+			   (long)isolated, (long)kept);
+}
+
+static void check_pcp(const struct per_cpu_pages *pcp, unsigned int place,
+		      struct check_report *report)
 {
 	int count = 0;
 
@@ -258,33 +344,45 @@ static void check_pcp(const struct per_cpu_pages *pcp, struct check_report *repo
 		const struct page *page;
 
 		list_for_each_entry(page, &pcp->lists[mt], pcp_list) {
-			if (!PagePcp(page) || PageBuddy(page))
+			if (!PagePcp(page) || PageBuddy(page) ||
+			    page->flags >> PAGE_ZONE_SHIFT != place)
 				check_fail(report, "P1: pfn 0x%lx is on a per-CPU list",
 					   page_to_pfn(page));
-			if (page_migratetype(page) != mt)
-				check_fail(report, "P3: pfn 0x%lx is on list %d and says %d",
-					   page_to_pfn(page), mt, page_migratetype(page));
+			if (page_is_damaged(page, PAGE_FLAG_BITS & ~(1UL << PG_pcp)))
+				check_fail(report, "Z6: free pfn 0x%lx shows traces of an owner",
+					   page_to_pfn(page));
 			count++;
 		}
 	}
-	if (count != pcp->count || (count && count >= pcp->high + pcp->batch))
-		check_fail(report, "P2: %d frames listed, %d counted, high %d", count, pcp->count,
-			   pcp->high);
+	if (count != pcp_count(pcp) || (count && count >= pcp->high + pcp->batch))
+		check_fail(report, "P2: %d frames listed, %d counted, high %d", count,
+			   pcp_count(pcp), pcp->high);
+}
+
+static void check_pcps(struct machine *m, const struct phys *phys, struct check_report *report)
+{
+	unsigned int i;
+
+	for_each_cpu_of(m, i) {
+		for (unsigned int at = 0; at < PCP_INDEX(MAX_NUMNODES, 0); at++) {
+			if (phys->nodes[at >> 3])
+				check_pcp(&phys_hot_of(machine_cpu(m, i))->pcp[at], at, report);
+		}
+	}
 }
 
 static void phys_check(struct machine *m, struct check_report *report)
 {
 	const struct phys *phys = phys_of(m);
-	unsigned int i;
 
 	for (unsigned int nid = 0; nid < MAX_NUMNODES; nid++) {
-		for (int type = 0; phys->nodes[nid] && type < MAX_NR_ZONES; type++)
+		for (int type = 0; phys->nodes[nid] && type < MAX_NR_ZONES; type++) {
 			check_zone(&phys->nodes[nid]->node_zones[type], report);
+			check_kept_apart(phys, &phys->nodes[nid]->node_zones[type], report);
+		}
 	}
-	for_each_cpu_of(m, i) {
-		for (int type = 0; type < MAX_NR_ZONES; type++)
-			check_pcp(&phys_hot_of(machine_cpu(m, i))->pcp[type], report);
-	}
+	check_block_counts(phys, report);
+	check_pcps(m, phys, report);
 }
 
 const struct room phys_room = {

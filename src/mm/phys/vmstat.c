@@ -70,14 +70,40 @@ void count_vm_events(enum vm_event_item item, unsigned long nr)
 	WRITE_ONCE(hot->events[item], hot->events[item] + nr);
 }
 
+static unsigned long nr_on_lists(const struct phys_hot *hot)
+{
+	unsigned long nr = 0;
+
+	for (unsigned int at = 0; at < PCP_INDEX(MAX_NUMNODES, 0); at++)
+		nr += (unsigned long)pcp_count(&hot->pcp[at]);
+	return nr;
+}
+
+/* The short ways count on the lists only. What went there or left the long way is not theirs. */
+static unsigned long counted_on_the_way(const struct phys_hot *hot, enum vm_event_item item)
+{
+	unsigned long put = 0, taken = 0;
+
+	for (unsigned int at = 0; at < PCP_INDEX(MAX_NUMNODES, 0); at++) {
+		put += READ_ONCE(hot->pcp[at].nr_put);
+		taken += READ_ONCE(hot->pcp[at].limit) - (unsigned long)hot->pcp[at].high;
+	}
+	if (item == PGFREE)
+		return put - READ_ONCE(hot->nr_put);
+	return item == PGALLOC ? taken - READ_ONCE(hot->nr_taken) : 0;
+}
+
 unsigned long vm_events(enum vm_event_item item)
 {
 	struct machine *m = karc_cpu->machine;
 	unsigned long sum = 0;
 	unsigned int i;
 
-	for_each_cpu_of(m, i)
-		sum += READ_ONCE(phys_hot_of(machine_cpu(m, i))->events[item]);
+	for_each_cpu_of(m, i) {
+		const struct phys_hot *hot = phys_hot_of(machine_cpu(m, i));
+
+		sum += READ_ONCE(hot->events[item]) + counted_on_the_way(hot, item);
+	}
 	return sum;
 }
 
@@ -93,14 +119,14 @@ struct phys_stats phys_stats(struct machine *m)
 
 			s.nr_present += zone->present_pages;
 			s.nr_managed += zone->managed_pages;
-			s.nr_buddy += zone_page_state(zone, NR_FREE_PAGES);
+			s.nr_buddy += zone_page_state(zone, NR_FREE_PAGES) +
+				      READ_ONCE(zone->nr_isolated_free);
 		}
 	}
 	for_each_cpu_of(m, i) {
 		const struct phys_hot *hot = phys_hot_of(machine_cpu(m, i));
 
-		for (int type = 0; type < MAX_NR_ZONES; type++)
-			s.nr_pcp += (unsigned long)READ_ONCE(hot->pcp[type].count);
+		s.nr_pcp += nr_on_lists(hot);
 	}
 	s.nr_reserved = s.nr_present - s.nr_managed;
 	s.nr_used = s.nr_managed - s.nr_buddy - s.nr_pcp - s.nr_bad;

@@ -12,13 +12,14 @@
  *	struct phys -> pglist_data (a node) -> zone[5] -> free_area[order].free_list[type]
  *	-> page.buddy_list of the first frame of each free block
  *	phys.pageblock: the migrate type of each 4 MiB block, which is where its frames go when they
- *	are freed; the list they were taken from may be another's (fallback)
+ *	are freed; the list they were taken from may be another's (fallback, see pageblock.c)
  *
  * Invariants
  *	I1 a frame is on a zone's list exactly if PG_buddy is set; page->private is its order
  *	I2 a free block is aligned to its size and lies in one zone
  *	I3 two buddies of the same order are never both free
- *	I4 NR_FREE_PAGES is the number of frames on the lists; nr_free counts the blocks
+ *	I4 NR_FREE_PAGES is the number of frames on the lists, but for those of MIGRATE_ISOLATE,
+ *	   which nr_isolated_free counts; nr_free counts the blocks
  *	I5 a free block's migrate-type bits name the list it is on
  *	I6 a free frame has no reference, no mapping, no flag but PG_buddy or PG_pcp
  *
@@ -34,12 +35,11 @@
  *	A frame's zone and node bits are written when it first heads a block or is first allocated.
  *
  * Worst case
- *	Taking or freeing a block: MAX_ORDER steps. A fallback looks at MAX_ORDER lists of two
- *	types; when it converts a block it walks that block's 1024 frames once.
+ *	Taking or freeing a block: MAX_ORDER steps.
  *
  * Unlike Linux
- *	Frame 0 is never given out. There is no MIGRATE_HIGHATOMIC reserve and no CMA; page blocks
- *	are of the largest order; zones do not change at run time.
+ *	Frame 0 is never given out. There is no CMA; page blocks are of the largest order; zones do
+ *	not change at run time. A toy machine keeps at most one frame in 32 for its watermarks.
  */
 #include <karc/base/hostmem.h>
 #include <karc/base/log.h>
@@ -62,16 +62,14 @@ static const char *const zone_names[MAX_NR_ZONES] = {
 	[ZONE_MOVABLE] = "Movable",
 };
 
-/* Whose lists a request may take from when its own are empty, in this order. */
-static const int fallbacks[MIGRATE_PCPTYPES][MIGRATE_PCPTYPES - 1] = {
-	[MIGRATE_UNMOVABLE] = { MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE },
-	[MIGRATE_MOVABLE] = { MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE },
-	[MIGRATE_RECLAIMABLE] = { MIGRATE_UNMOVABLE, MIGRATE_MOVABLE },
-};
-
 struct pglist_data *node_data(int nid)
 {
 	return (unsigned int)nid < MAX_NUMNODES ? phys_here()->nodes[nid] : NULL;
+}
+
+int phys_isolated_node(void)
+{
+	return phys_here()->fenced_node;
 }
 
 struct pglist_data *node_by_index(unsigned int i)
@@ -85,47 +83,13 @@ struct pglist_data *node_by_index(unsigned int i)
 	return NULL;
 }
 
-enum zone_type gfp_zone(gfp_t gfp)
+/* I4. Once for each change, so that who reads without the lock never sees too few. */
+void zone_count_free(struct zone *zone, int migratetype, long delta)
 {
-	if (gfp & __GFP_DMA)
-		return ZONE_DMA;
-	if (gfp & __GFP_DMA32)
-		return ZONE_DMA32;
-	if (gfp & __GFP_HIGHMEM)
-		return gfp & __GFP_MOVABLE ? ZONE_MOVABLE : ZONE_HIGHMEM;
-	return ZONE_NORMAL;
-}
-
-int get_pageblock_migratetype(const struct page *page)
-{
-	return pageblock_type(phys_here(), page_to_pfn(page));
-}
-
-static void pageblock_set_type(struct phys *phys, unsigned long pfn, int migratetype)
-{
-	u8 *block = &phys->pageblock[pfn >> pageblock_order];
-	u8 was = READ_ONCE(*block), type = (u8)migratetype;
-
-	/* Two zones with a lock each may meet in a block, and PB_POISONED has no lock at all. */
-	while (!__atomic_compare_exchange_n(block, &was, (u8)((was & ~PB_TYPE_MASK) | type), false,
-					    __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-}
-
-void set_pageblock_migratetype(struct page *page, int migratetype)
-{
-	struct zone *zone = page_zone(page);
-	unsigned long flags;
-
-	BUG_ON((unsigned int)migratetype >= MIGRATE_TYPES);
-	spin_lock_irqsave(&zone->lock, flags);
-	pageblock_set_type(phys_here(), page_to_pfn(page), migratetype);
-	spin_unlock_irqrestore(&zone->lock, flags);
-}
-
-static void zone_count_free(struct zone *zone, long delta)
-{
-	WRITE_ONCE(zone->vm_stat[NR_FREE_PAGES], zone->vm_stat[NR_FREE_PAGES] + delta);
+	if (unlikely(is_migrate_isolate(migratetype)))
+		zone->nr_isolated_free += (unsigned long)delta;
+	else
+		WRITE_ONCE(zone->vm_stat[NR_FREE_PAGES], zone->vm_stat[NR_FREE_PAGES] + delta);
 }
 
 /* Read without the lock when a watermark is looked at. */
@@ -135,7 +99,7 @@ static void area_count(struct free_area *area, long delta)
 }
 
 /* Put a block on its list as it is; no merging. */
-static void list_block(struct zone *zone, struct page *page, unsigned int order, int migratetype)
+void zone_list_block(struct zone *zone, struct page *page, unsigned int order, int migratetype)
 {
 	page->private = order;
 	page_set_flags(page, zone_page_flags(zone) | 1UL << PG_buddy |
@@ -144,7 +108,7 @@ static void list_block(struct zone *zone, struct page *page, unsigned int order,
 	area_count(&zone->free_area[order], 1);
 }
 
-static void unlist_block(struct zone *zone, struct page *page, unsigned int order)
+void zone_unlist_block(struct zone *zone, struct page *page, unsigned int order)
 {
 	list_del(&page->buddy_list);
 	page_set_flags(page, zone_page_flags(zone));
@@ -169,35 +133,36 @@ void zone_add_block(struct zone *zone, struct page *page, unsigned int order, in
 	unsigned long pfn = page_to_pfn(page);
 
 	VM_BUG_ON(!IS_ALIGNED(pfn, 1UL << order));
-	zone_count_free(zone, 1L << order);
+	zone_count_free(zone, migratetype, 1L << order);
 	while (order < MAX_ORDER - 1) {
 		unsigned long buddy_pfn = pfn ^ 1UL << order;
 		struct page *buddy = page + (long)(buddy_pfn - pfn);
 
 		if (!block_is_free(zone, buddy, buddy_pfn, order))
 			break;
-		unlist_block(zone, buddy, order);
+		zone_unlist_block(zone, buddy, order);
 		page += (long)((buddy_pfn & pfn) - pfn);
 		pfn &= buddy_pfn;
 		order++;
 	}
-	list_block(zone, page, order, migratetype);
+	zone_list_block(zone, page, order, migratetype);
 }
 
 /* Take a block off a list of order @high and give back the halves beyond @low. */
 static struct page *split_block(struct zone *zone, struct page *page, unsigned int high,
 				unsigned int low, int migratetype)
 {
-	unlist_block(zone, page, high);
-	zone_count_free(zone, -(1L << low));
+	zone_unlist_block(zone, page, high);
+	zone_count_free(zone, migratetype, -(1L << low));
 	while (high > low) {
 		high--;
-		list_block(zone, page + (1UL << high), high, migratetype);
+		zone_list_block(zone, page + (1UL << high), high, migratetype);
 	}
 	return page;
 }
 
-static struct page *take_smallest(struct zone *zone, unsigned int order, int migratetype)
+/* From the smallest block of this type that is large enough, or NULL. */
+struct page *zone_take_smallest(struct zone *zone, unsigned int order, int migratetype)
 {
 	for (unsigned int high = order; high < MAX_ORDER; high++) {
 		struct free_area *area = &zone->free_area[high];
@@ -210,87 +175,17 @@ static struct page *take_smallest(struct zone *zone, unsigned int order, int mig
 	return NULL;
 }
 
-/* Move the free blocks around @pfn to @to's lists; returns how many frames were free. */
-static unsigned long move_pageblock(struct phys *phys, struct zone *zone, unsigned long pfn,
-				    int to, bool move)
+static bool has_block(const struct zone *zone, unsigned int order, unsigned int alloc_flags)
 {
-	unsigned long at = ALIGN_DOWN(pfn, pageblock_nr_pages);
-	unsigned long end = at + pageblock_nr_pages;
-	unsigned long nr_free = 0;
+	const int end = alloc_flags & (ALLOC_HARDER | ALLOC_OOM) ? MIGRATE_HIGHATOMIC + 1 :
+			MIGRATE_PCPTYPES;
 
-	at = max(at, zone->zone_start_pfn);
-	end = min(end, zone_end_pfn(zone));
-	while (at < end) {
-		struct page *page = pfn_to_page(at);
-		unsigned int order;
-
-		if (!PageBuddy(page)) {
-			at++;
-			continue;
-		}
-		order = buddy_order(page);
-		if (move) {
-			unlist_block(zone, page, order);
-			list_block(zone, page, order, to);
-		}
-		nr_free += 1UL << order;
-		at += 1UL << order;
-	}
-	if (move)
-		pageblock_set_type(phys, pfn, to);
-	return nr_free;
-}
-
-/*
- * Take from another type's largest block, so that as few page blocks as possible become mixed.
- * A block that is mostly free changes its type with it.
- */
-static struct page *take_fallback(struct phys *phys, struct zone *zone, unsigned int order,
-				  int migratetype)
-{
-	for (unsigned int high = MAX_ORDER; high-- > order;) {
-		for (unsigned int i = 0; i < MIGRATE_PCPTYPES - 1; i++) {
-			int from = fallbacks[migratetype][i];
-			struct free_area *area = &zone->free_area[high];
-			struct page *page = list_first_entry_or_null(&area->free_list[from],
-								     struct page, buddy_list);
-			unsigned long pfn;
-
-			if (!page)
-				continue;
-			zone->nr_fallbacks++;
-			pfn = page_to_pfn(page);
-			if (high == pageblock_order ||
-			    move_pageblock(phys, zone, pfn, from, false) * 2 >=
-			    pageblock_nr_pages) {
-				move_pageblock(phys, zone, pfn, migratetype, true);
-				from = migratetype;
-			}
-			return split_block(zone, page, high, order, from);
-		}
-	}
-	return NULL;
-}
-
-/* A block of 2^@order frames off the zone's lists, or NULL. */
-struct page *zone_take_block(struct phys *phys, struct zone *zone, unsigned int order,
-			     int migratetype)
-{
-	struct page *page = take_smallest(zone, order, migratetype);
-
-	if (!page)
-		page = take_fallback(phys, zone, order, migratetype);
-	return page;
-}
-
-static bool has_block(const struct zone *zone, unsigned int order)
-{
 	for (; order < MAX_ORDER; order++) {
 		const struct free_area *area = &zone->free_area[order];
 
 		if (!READ_ONCE(area->nr_free))
 			continue;
-		for (int type = 0; type < MIGRATE_PCPTYPES; type++) {
+		for (int type = 0; type < end; type++) {
 			if (!list_empty(&area->free_list[type]))
 				return true;
 		}
@@ -304,17 +199,21 @@ bool zone_watermark_ok(struct zone *zone, unsigned int order, unsigned long mark
 	long free = READ_ONCE(zone->vm_stat[NR_FREE_PAGES]) - ((1L << order) - 1);
 	long min = (long)mark;
 
+	if (!(alloc_flags & (ALLOC_HARDER | ALLOC_OOM)))
+		free -= (long)READ_ONCE(zone->nr_reserved_highatomic);
 	if (alloc_flags & ALLOC_HIGH)
 		min -= min / 2;
-	if (alloc_flags & ALLOC_HARDER)
+	if (alloc_flags & ALLOC_OOM)
+		min -= min / 2;
+	else if (alloc_flags & ALLOC_HARDER)
 		min -= min / 4;
 	if (free <= min + zone->lowmem_reserve[highest_zoneidx])
 		return false;
-	return order == 0 || has_block(zone, order);
+	return order == 0 || has_block(zone, order, alloc_flags);
 }
 
 /* Which zone a bank lies in; hw cuts banks at the boundaries. */
-static enum zone_type bank_zone(const struct machine *m, const struct machine_bank *bank)
+enum zone_type phys_bank_zone(const struct machine *m, const struct machine_bank *bank)
 {
 	const struct machine_config *c = machine_config(m);
 
@@ -332,6 +231,9 @@ static void zone_init(struct pglist_data *pgdat, enum zone_type type)
 	struct zone *zone = &pgdat->node_zones[type];
 
 	zone->name = zone_names[type];
+	zone->per_cpu_pageset = (struct per_cpu_pages *)
+		(PERCPU_ROOM_BASE +
+		 PCP_INDEX(pgdat->node_id, type) * sizeof(struct per_cpu_pages));
 	zone->node = pgdat->node_id;
 	zone->zone_pgdat = pgdat;
 	spin_lock_init_rank(&zone->lock, LR_ZONE);
@@ -379,7 +281,7 @@ static int bank_add(struct phys *phys, const struct machine_bank *bank)
 
 	if (!pgdat)
 		return -ENOMEM;
-	zone = &pgdat->node_zones[bank_zone(phys->machine, bank)];
+	zone = &pgdat->node_zones[phys_bank_zone(phys->machine, bank)];
 	span_add(&zone->zone_start_pfn, &zone->spanned_pages, pfn, nr);
 	span_add(&pgdat->node_start_pfn, &pgdat->node_spanned_pages, pfn, nr);
 	zone->present_pages += nr;
@@ -394,7 +296,7 @@ static void bank_free(struct phys *phys, const struct machine_bank *bank)
 	unsigned long pfn = (unsigned long)(bank->start >> PAGE_SHIFT);
 	unsigned long end = pfn + (unsigned long)(bank->size >> PAGE_SHIFT);
 	struct pglist_data *pgdat = phys->nodes[bank->node];
-	struct zone *zone = &pgdat->node_zones[bank_zone(phys->machine, bank)];
+	struct zone *zone = &pgdat->node_zones[phys_bank_zone(phys->machine, bank)];
 
 	if (pfn == 0) {
 		struct page *page = pfn_to_page(0);
@@ -436,7 +338,7 @@ static void zonelists_build(struct phys *phys, struct pglist_data *pgdat)
 	for (unsigned int i = 1; i < MAX_NUMNODES; i++) {
 		struct pglist_data *other = phys->nodes[(pgdat->node_id + i) % MAX_NUMNODES];
 
-		if (other)
+		if (other && other->node_id != phys->fenced_node)
 			nr = zonelist_add(all, nr, other);
 	}
 }
@@ -468,20 +370,37 @@ static unsigned long min_free_pages(const struct phys *phys)
 	return min(clamp(kib, 128UL, 262144UL) >> (PAGE_SHIFT - 10), lowmem / 32);
 }
 
-static void zone_set_limits(struct zone *zone, unsigned long share)
+static unsigned int cpus_of_node(const struct phys *phys, int nid)
+{
+	unsigned int nr = 0, i;
+
+	for_each_cpu_of(phys->machine, i)
+		nr += machine_cpu(phys->machine, i)->node == (unsigned int)nid;
+	return nr ? nr : machine_nr_cpus(phys->machine);
+}
+
+/* Linux's zone_batchsize() and zone_highsize(): all CPUs together hoard as much as the low mark. */
+static void zone_set_pageset(const struct phys *phys, struct zone *zone)
+{
+	unsigned long batch = min(zone->managed_pages / 1024, (1UL << 20) / PAGE_SIZE) / 4;
+	unsigned long high = low_wmark_pages(zone) / cpus_of_node(phys, zone->node);
+
+	/* One less than a power of two, which users' own powers do not beat with. */
+	batch = batch ? batch : 1;
+	zone->pageset_batch = (int)rounddown_pow_of_two(batch + batch / 2);
+	if (zone->pageset_batch > 1)
+		zone->pageset_batch--;
+	zone->pageset_high = max((int)high, 4 * zone->pageset_batch);
+}
+
+static void zone_set_limits(const struct phys *phys, struct zone *zone, unsigned long share)
 {
 	unsigned long step = max(share / 4, zone->managed_pages / 1000);
-	unsigned long batch = min(zone->managed_pages / 1024, (1UL << 20) / PAGE_SIZE) / 4;
 
 	zone->_watermark[WMARK_MIN] = share;
 	zone->_watermark[WMARK_LOW] = share + step;
 	zone->_watermark[WMARK_HIGH] = share + 2 * step;
-	/* As Linux: one less than a power of two, which users' own powers do not beat with. */
-	batch = batch ? batch : 1;
-	zone->pcp_batch = (int)rounddown_pow_of_two(batch + batch / 2);
-	if (zone->pcp_batch > 1)
-		zone->pcp_batch--;
-	zone->pcp_high = 6 * zone->pcp_batch;
+	zone_set_pageset(phys, zone);
 }
 
 /* Watermarks in proportion to size, and what lower zones keep from requests for higher ones. */
@@ -501,9 +420,10 @@ static void node_set_limits(const struct phys *phys, struct pglist_data *pgdat)
 
 		managed[type] = zone->managed_pages;
 		if (type == ZONE_HIGHMEM)
-			zone_set_limits(zone, clamp(managed[type] / 1024, 0UL, 128UL));
+			zone_set_limits(phys, zone, clamp(managed[type] / 1024, 0UL, 128UL));
 		else
-			zone_set_limits(zone, lowmem ? min_free * managed[type] / lowmem : 0);
+			zone_set_limits(phys, zone,
+					lowmem ? min_free * managed[type] / lowmem : 0);
 	}
 	for (int type = 0; type < MAX_NR_ZONES; type++) {
 		unsigned long above = 0;

@@ -3,8 +3,8 @@
  * Goal: what callers of the allocator rely on: aligned blocks that nobody else has, zeroing,
  * failure that changes nothing, reserves, the rules of freeing, and that damaged frames are
  * never seen again.
- * Method: random operations against a bitmap of who has which frame (seed printed); exhaustion in
- * small machines; fail-nth; whole fixture runs for what must turn a test red.
+ * Method: exhaustion in small machines; fail-nth; whole fixture runs for what must turn a test red.
+ * Random operations against a model are in test_model.c, a test for each flag in test_gfp.c.
  */
 #include "fixture.h"
 
@@ -18,33 +18,6 @@
 #include <karc/mm/phys/pcp.h>
 
 #define MIB (1ULL << 20)
-
-/* ---- the model: one owner per frame ---- */
-
-struct model {
-	u32 *owner;			/* by pfn; 0 is free */
-	_Atomic unsigned long nr_used;
-};
-
-static void model_take(struct model *model, unsigned long pfn, unsigned int order, u32 who)
-{
-	assert_true(IS_ALIGNED(pfn, 1UL << order));
-	for (unsigned long i = 0; i < 1UL << order; i++) {
-		assert_true(pfn_valid(pfn + i));
-		assert_int_equal(model->owner[pfn + i], 0);
-		model->owner[pfn + i] = who;
-	}
-	model->nr_used += 1UL << order;
-}
-
-static void model_give(struct model *model, unsigned long pfn, unsigned int order, u32 who)
-{
-	for (unsigned long i = 0; i < 1UL << order; i++) {
-		assert_int_equal(model->owner[pfn + i], who);
-		model->owner[pfn + i] = 0;
-	}
-	model->nr_used -= 1UL << order;
-}
 
 static void stamp(struct page *page, unsigned int order, u32 who)
 {
@@ -60,89 +33,6 @@ static void assert_stamped(struct page *page, unsigned int order, u32 who)
 
 	for (unsigned long i = 0; i < 1UL << order; i++)
 		assert_int_equal(words[i * PAGE_SIZE / sizeof(u32)], who);
-}
-
-struct block {
-	struct page *page;
-	unsigned int order;
-	u32 who;
-};
-
-#define WORKER_BLOCKS	128
-#define WORKER_ROUNDS	4000
-
-static struct model model;
-
-static gfp_t random_gfp(struct rnd *rnd)
-{
-	static const gfp_t kinds[] = {
-		GFP_KERNEL, GFP_KERNEL | __GFP_MOVABLE, GFP_KERNEL | __GFP_COMP,
-		GFP_ATOMIC, GFP_KERNEL | __GFP_RECLAIMABLE, GFP_KERNEL | GFP_DMA, GFP_NOWAIT,
-	};
-
-	return kinds[rnd_below(rnd, ARRAY_SIZE(kinds))] | __GFP_NOWARN;
-}
-
-static void work_once(struct rnd *rnd, struct block *b, u32 who)
-{
-	if (b->page) {
-		assert_stamped(b->page, b->order, b->who);
-		model_give(&model, page_to_pfn(b->page), b->order, b->who);
-		__free_pages(b->page, b->order);
-		b->page = NULL;
-		return;
-	}
-	b->order = rnd_chance(rnd, 1, 50) ? rnd_below(rnd, MAX_ORDER) :
-		   rnd_chance(rnd, 1, 2) ? 0 : rnd_below(rnd, 5);
-	b->who = who;
-	b->page = alloc_pages(random_gfp(rnd), b->order);
-	if (!b->page)
-		return;
-	model_take(&model, page_to_pfn(b->page), b->order, who);
-	stamp(b->page, b->order, who);
-}
-
-static long worker(void *arg)
-{
-	struct block blocks[WORKER_BLOCKS] = { 0 };
-	struct rnd rnd;
-
-	rnd_seed(&rnd, (u64)(unsigned long)arg);
-	for (u32 i = 0; i < WORKER_ROUNDS; i++)
-		work_once(&rnd, &blocks[rnd_below(&rnd, WORKER_BLOCKS)],
-			  (u32)(unsigned long)arg << 20 | (i + 1));
-	for (unsigned int i = 0; i < WORKER_BLOCKS; i++) {
-		if (blocks[i].page)
-			work_once(&rnd, &blocks[i], 0);
-	}
-	return 0;
-}
-
-static u64 seed_of_run(void)
-{
-	const char *text = getenv("KARC_TEST_SEED");
-
-	return text ? strtoull(text, NULL, 0) : 20;
-}
-
-static void random_operations_agree_with_a_bitmap(void **state)
-{
-	unsigned int nr_cpus = machine_nr_cpus(this_machine());
-	unsigned long before = phys_nr_free(this_machine());
-	struct fiber *fibers[MACHINE_MAX_CPUS];
-
-	(void)state;
-	print_message("seed %llu\n", seed_of_run());
-	model.nr_used = 0;
-	model.owner = calloc(physmem_max_pfn(this_machine()), sizeof(u32));
-	for (unsigned int i = 0; i < nr_cpus; i++)
-		fibers[i] = fiber_spawn(i, "worker", worker,
-					(void *)(unsigned long)(seed_of_run() * 8 + i + 1));
-	for (unsigned int i = 0; i < nr_cpus; i++)
-		fiber_join(fibers[i], NULL);
-	assert_int_equal(model.nr_used, 0);
-	assert_int_equal(phys_nr_free(this_machine()), before);
-	free(model.owner);
 }
 
 /* ---- single promises ---- */
@@ -609,7 +499,6 @@ static void damaged_frames_are_reported_and_never_reused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		KARC_TESTS(random_operations_agree_with_a_bitmap),
 		KARC_TESTS(every_order_is_aligned_and_merges_back),
 		karc_unit_test(order_too_large_is_refused),
 		KARC_TESTS(zeroed_frames_are_zero_after_use),

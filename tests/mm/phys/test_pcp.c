@@ -13,24 +13,24 @@
 #include <karc/mm/phys/pcp.h>
 #include "mm/phys/internal.h"
 
-static struct per_cpu_pages *pcp_of(unsigned int cpu, const struct page *page)
+static struct per_cpu_pages *list_of(unsigned int cpu, const struct page *page)
 {
-	return &phys_hot_of(machine_cpu(this_machine(), cpu))->pcp[page_zonenum(page)];
+	return per_cpu_ptr(page_zone(page)->per_cpu_pageset, cpu);
 }
 
 static void freed_frame_is_on_the_cpus_list_until_it_is_drained(void **state)
 {
 	struct page *page = alloc_page(GFP_KERNEL);
-	struct per_cpu_pages *pcp = pcp_of(0, page);
-	int before = pcp->count;
+	struct per_cpu_pages *pcp = list_of(0, page);
+	int before = pcp_count(pcp);
 
 	(void)state;
 	assert_false(PagePcp(page) || PageBuddy(page));
 	__free_page(page);
 	assert_true(PagePcp(page) && !PageBuddy(page));
-	assert_int_equal(pcp->count, before + 1);
+	assert_int_equal(pcp_count(pcp), before + 1);
 	drain_local_pages(NULL);
-	assert_int_equal(pcp->count, 0);
+	assert_int_equal(pcp_count(pcp), 0);
 	assert_false(PagePcp(page));
 	assert_int_equal(phys_stats(this_machine()).nr_pcp, 0);
 }
@@ -70,12 +70,12 @@ static void list_stays_below_its_high_mark(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
 		pages[i] = alloc_page(GFP_KERNEL);
-	pcp = pcp_of(0, pages[0]);
+	pcp = list_of(0, pages[0]);
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++) {
 		__free_page(pages[i]);
-		assert_true(pcp->count < pcp->high + pcp->batch);
+		assert_true(pcp_count(pcp) < pcp->high + pcp->batch);
 	}
-	assert_true(pcp->count > 0);
+	assert_true(pcp_count(pcp) > 0);
 }
 
 static long free_it(void *page)
@@ -90,11 +90,11 @@ static void frame_goes_to_the_list_of_the_cpu_that_frees_it(void **state)
 
 	(void)state;
 	assert_int_equal(machine_call(this_machine(), 3, free_it, page).end, MACHINE_VALUE);
-	assert_int_equal(pcp_of(3, page)->count, 1);
+	assert_int_equal(pcp_count(list_of(3, page)), 1);
 	drain_local_pages(NULL);
-	assert_int_equal(pcp_of(3, page)->count, 1);
+	assert_int_equal(pcp_count(list_of(3, page)), 1);
 	drain_all_pages(NULL);
-	assert_int_equal(pcp_of(3, page)->count, 0);
+	assert_int_equal(pcp_count(list_of(3, page)), 0);
 	assert_int_equal(phys_stats(this_machine()).nr_pcp, 0);
 }
 
@@ -149,6 +149,73 @@ static void frames_flow_from_one_cpu_to_another_without_loss(void **state)
 	assert_int_equal(phys_nr_free(this_machine()), before);
 }
 
+static bool is_listed(unsigned int cpu, const struct page *page)
+{
+	struct per_cpu_pages *pcp = per_cpu_ptr(page_zone(page)->per_cpu_pageset, cpu);
+	const struct page *at;
+	bool found = false;
+
+	spin_lock(&pcp->lock);
+	for (int type = 0; type < NR_PCP_LISTS; type++) {
+		list_for_each_entry(at, &pcp->lists[type], pcp_list)
+			found |= at == page;
+	}
+	spin_unlock(&pcp->lock);
+	return found;
+}
+
+/* What a test of the kernel's own does with a node that nobody else uses. */
+static void frame_of_an_isolated_node_is_on_this_cpus_list_until_its_zone_is_drained(void **state)
+{
+	struct page *page = alloc_pages_node(isolated_node, GFP_KERNEL | __GFP_THISNODE, 0);
+	nodemask_t only = { { 1UL << isolated_node } };
+	LIST_HEAD(taken);
+
+	(void)state;
+	assert_int_equal(isolated_node, 1);
+	assert_int_equal(page_to_nid(page), 1);
+	assert_false(is_listed(smp_processor_id(), page));
+	__free_page(page);
+	assert_true(is_listed(smp_processor_id(), page));
+	assert_false(PageBuddy(page));
+	drain_pages_zone(smp_processor_id(), page_zone(page));
+	assert_false(is_listed(smp_processor_id(), page));
+	assert_false(PagePcp(page));
+	page = __alloc_pages(GFP_KERNEL, 0, 0, &only);
+	assert_null(page);			/* node 0 does not fall back to it */
+	while ((page = alloc_page(GFP_ATOMIC | __GFP_NOWARN))) {
+		assert_int_equal(page_to_nid(page), 0);
+		list_add(&page->lru, &taken);
+	}
+	while (!list_empty(&taken)) {
+		page = list_first_entry(&taken, struct page, lru);
+		list_del(&page->lru);
+		__free_page(page);
+	}
+}
+
+static void frame_is_buddy_after_the_drain(void **state)
+{
+	struct page *page = alloc_page(GFP_KERNEL), *next = alloc_page(GFP_KERNEL);
+	struct page *low = page_to_pfn(page) & 1 ? next : page;
+	struct page *high = low == page ? next : page;
+
+	(void)state;
+	/* Its buddy is kept, so that it is the first of a block afterwards. */
+	__free_page(high);
+	assert_false(PageBuddy(high));
+	drain_pages(smp_processor_id());
+	assert_true(PageBuddy(high));
+	__free_page(low);
+}
+
+static const struct machine_config with_isolated_node = {
+	.mem_bytes = 32ULL << 20, .nr_nodes = 2, .cmdline = "isolated_node=1",
+};
+static const struct machine_config isolated_untracked = {
+	.mem_bytes = 32ULL << 20, .nr_nodes = 2, .cmdline = "isolated_node=1 untracked",
+};
+
 static void check_finds_a_wrong_count(void **state)
 {
 	struct check_report report = { .quiet = true };
@@ -156,11 +223,11 @@ static void check_finds_a_wrong_count(void **state)
 
 	(void)state;
 	__free_page(page);
-	pcp_of(0, page)->count++;
+	list_of(0, page)->nr_put++;
 	phys_room.check(this_machine(), &report);
 	assert_int_equal(report.nr_violations, 1);
 	assert_non_null(strstr(report.last, "P2"));
-	pcp_of(0, page)->count--;
+	list_of(0, page)->nr_put--;
 }
 
 int main(void)
@@ -172,6 +239,11 @@ int main(void)
 		KARC_TESTS(list_stays_below_its_high_mark),
 		karc_unit_test_cpus(frame_goes_to_the_list_of_the_cpu_that_frees_it, 4),
 		karc_unit_test_cpus(frames_flow_from_one_cpu_to_another_without_loss, 4),
+		karc_unit_test_config(frame_of_an_isolated_node_is_on_this_cpus_list_until_its_zone_is_drained,
+				      1, &with_isolated_node),
+		karc_unit_test_config(frame_of_an_isolated_node_is_on_this_cpus_list_until_its_zone_is_drained,
+				      4, &isolated_untracked),
+		KARC_TESTS(frame_is_buddy_after_the_drain),
 		karc_unit_test(check_finds_a_wrong_count),
 	};
 

@@ -13,6 +13,7 @@
 #include <karc/base/cleanup.h>
 #include <karc/base/contract.h>
 #include <karc/base/math.h>
+#include <karc/base/site.h>
 #include <karc/hw/cpu.h>
 #include <karc/hw/physmem.h>
 #include <karc/mm/mm_types.h>
@@ -69,6 +70,8 @@ KARC_PAGEFLAG(SwapBacked, PG_swapbacked)
 KARC_PAGEFLAG(SwapCache, PG_swapcache)
 KARC_PAGEFLAG(Unevictable, PG_unevictable)
 KARC_PAGEFLAG(HWPoison, PG_hwpoison)
+KARC_PAGEFLAG(Memcg, PG_memcg)
+KARC_PAGEFLAG(PfMemalloc, PG_pfmemalloc)
 
 #undef KARC_PAGEFLAG
 
@@ -186,10 +189,13 @@ static inline void *page_address(const struct page *page)
 	return page_highmem_address(page);
 }
 
-/* For a frame of the direct map. */
+/* For a frame of the direct map. One shift, for a struct page is 2^6 bytes. */
 static inline void *page_to_virt(const struct page *page)
 {
-	return karc_cpu->arena + page_to_phys(page);
+	const struct cpu *cpu = karc_cpu;
+
+	return cpu->arena + (((unsigned long)page - (unsigned long)cpu->memmap) <<
+			     (PAGE_SHIFT - ilog2(sizeof(struct page))));
 }
 
 /* References. */
@@ -251,15 +257,17 @@ static inline void page_ref_unfreeze(struct page *page, int count)
 }
 
 /* The count would become negative: reported, the frame is left alone. Returns false. */
-bool page_put_of_nothing(struct page *page) __cold;
+bool page_put_of_nothing(struct page *page, const struct site *site) __cold;
 
 /* Drop one reference; true when it was the last, and the caller must free the page. */
-static inline bool put_page_testzero(struct page *page)
+static inline bool put_page_testzero_site(struct page *page, const struct site *site)
 {
 	if (unlikely(page_ref_count(page) <= 0))
-		return page_put_of_nothing(page);
+		return page_put_of_nothing(page, site);
 	return page_ref_dec_and_test(page);
 }
+
+#define put_page_testzero(page) put_page_testzero_site(page, SITE())
 
 /* One more reference on the (compound) page; the caller holds one already. */
 static inline void get_page(struct page *page)
@@ -285,21 +293,24 @@ static inline bool get_page_unless_zero(struct page *page)
 	return atomic_inc_not_zero(&page->_refcount);
 }
 
-void __put_page(struct page *page);
+void __put_page_site(struct page *page, const struct site *site);
 
 /**
  * put_page - drop one reference on the (compound) page
  *
  * Takes:   the reference; the last one gives the frame, or all frames of a compound page, back.
  * Context: any.
- * Model:   Linux 6.1: the last put of a block that is not compound frees its first frame only.
+ * Model:   Linux 6.1: the last put of a block that is not compound and whose other frames
+ *          free_pages() has freed frees its first frame only.
  */
-static inline void put_page(struct page *page)
+static inline void put_page_site(struct page *page, const struct site *site)
 {
 	page = compound_head(page);
-	if (put_page_testzero(page))
-		__put_page(page);
+	if (put_page_testzero_site(page, site))
+		__put_page_site(page, site);
 }
+void (put_page)(struct page *page);
+#define put_page(page) put_page_site(page, SITE())
 
 /* Present PTEs that map this frame; a slab or table page has none. */
 static inline int page_mapcount(const struct page *page)
@@ -331,6 +342,10 @@ void dump_page(const struct page *page, const char *reason);
 
 /* Names of the flags that are set, "locked|lru", in @buf. */
 const char *page_flag_names(unsigned long flags, char *buf, size_t size_bytes);
+
+/* Flags of a request as Linux's %pGg has them, "GFP_KERNEL|__GFP_ZERO", in @buf. */
+const char *gfp_flag_names(gfp_t gfp, char *buf, size_t size_bytes);
+#define GFP_NAMES_BYTES	256		/* enough for all of them */
 
 /* On a variable: __free(put_page); see base/cleanup.h. */
 DEFINE_FREE(put_page, struct page *, if (_T) put_page(_T))

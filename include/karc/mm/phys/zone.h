@@ -35,9 +35,14 @@ enum migratetype {
 	MIGRATE_MOVABLE,
 	MIGRATE_RECLAIMABLE,
 	MIGRATE_PCPTYPES,	/* so many kinds have per-CPU lists */
-	MIGRATE_ISOLATE = MIGRATE_PCPTYPES,	/* never allocated from */
+	MIGRATE_HIGHATOMIC = MIGRATE_PCPTYPES,	/* kept for blocks that atomic requests want */
+	MIGRATE_ISOLATE,	/* never allocated from */
 	MIGRATE_TYPES
 };
+
+#define migratetype_is_mergeable(mt)	((mt) < MIGRATE_PCPTYPES)
+#define is_migrate_highatomic(mt)	((mt) == MIGRATE_HIGHATOMIC)
+#define is_migrate_isolate(mt)		((mt) == MIGRATE_ISOLATE)
 
 enum zone_watermarks { WMARK_MIN, WMARK_LOW, WMARK_HIGH, NR_WMARK };
 
@@ -53,7 +58,8 @@ struct zone {
 	unsigned long _watermark[NR_WMARK];	/* pages */
 	long lowmem_reserve[MAX_NR_ZONES];	/* pages kept from requests for zone [i] */
 	int node;
-	int pcp_high, pcp_batch;		/* pages per CPU: at most, and moved at once */
+	int pageset_high, pageset_batch;	/* pages per CPU: at most, and moved at once */
+	struct per_cpu_pages *per_cpu_pageset;	/* for per_cpu_ptr() and this_cpu_ptr(), pcp.h */
 	struct pglist_data *zone_pgdat;
 	const char *name;
 	unsigned long zone_start_pfn;
@@ -67,6 +73,9 @@ struct zone {
 	/* written under lock, read by anybody */
 	long vm_stat[NR_VM_ZONE_STAT_ITEMS];
 	unsigned long nr_fallbacks;		/* allocations from another type's list */
+	unsigned long nr_reserved_highatomic;	/* pages in blocks of MIGRATE_HIGHATOMIC */
+	unsigned long nr_isolate_pageblock;	/* blocks of MIGRATE_ISOLATE, ... */
+	unsigned long nr_isolated_free;		/* ... and their free pages: not in NR_FREE_PAGES */
 };
 
 struct zoneref {
@@ -86,6 +95,7 @@ enum node_stat_item {
 	NR_ANON_MAPPED,			/* pages */
 	NR_FILE_MAPPED,
 	NR_FILE_PAGES,
+	NR_FILE_DIRTY,			/* not those of shared memory: nothing is written back */
 	NR_SHMEM,
 	NR_PAGETABLE,
 	NR_SLAB_RECLAIMABLE_B,		/* bytes */
@@ -146,6 +156,9 @@ static inline bool zone_spans_pfn(const struct zone *zone, unsigned long pfn)
 	return pfn - zone->zone_start_pfn < zone->spanned_pages;
 }
 
+/* Bits of page->flags that are not flags and stay: zone and node. */
+#define PAGE_PLACE_MASK	(7UL << PAGE_ZONE_SHIFT | 7UL << PAGE_NODE_SHIFT)
+
 /*
  * Zone and node of a frame. The bits are written when a frame is first allocated or first heads
  * a free block; frames inside a block that was never split read as node 0, ZONE_DMA.
@@ -171,7 +184,16 @@ static inline bool is_highmem(const struct zone *zone)
 }
 
 /* The highest zone that a request with these flags may use. */
-enum zone_type gfp_zone(gfp_t gfp);
+static inline enum zone_type gfp_zone(gfp_t gfp)
+{
+	if (gfp & __GFP_DMA)
+		return ZONE_DMA;
+	if (gfp & __GFP_DMA32)
+		return ZONE_DMA32;
+	if (gfp & __GFP_HIGHMEM)
+		return gfp & __GFP_MOVABLE ? ZONE_MOVABLE : ZONE_HIGHMEM;
+	return ZONE_NORMAL;
+}
 
 /* Which free list serves it. */
 static inline int gfp_migratetype(gfp_t gfp)
@@ -185,11 +207,17 @@ static inline int gfp_migratetype(gfp_t gfp)
 int get_pageblock_migratetype(const struct page *page);
 void set_pageblock_migratetype(struct page *page, int migratetype);
 
+/* Order of the free block that @page heads; only while nobody may take it. */
+static inline unsigned int buddy_order(const struct page *page)
+{
+	return (unsigned int)page->private;
+}
+
 /**
  * zone_watermark_ok - would a block of 2^@order frames leave the zone above @mark?
  * @mark:            pages
  * @highest_zoneidx: zone that the request was made for: its reserve is kept
- * @alloc_flags:     ALLOC_HIGH and ALLOC_HARDER lower the mark
+ * @alloc_flags:     ALLOC_HIGH, ALLOC_HARDER and ALLOC_OOM lower the mark
  *
  * Also false when there is no free block large enough.
  */
@@ -202,7 +230,9 @@ bool zone_watermark_ok(struct zone *zone, unsigned int order, unsigned long mark
 #define ALLOC_WMARK_HIGH	WMARK_HIGH
 #define ALLOC_WMARK_MASK	0x03u
 #define ALLOC_NO_WATERMARKS	0x04u
+#define ALLOC_OOM		0x08u	/* a victim of the OOM killer: half of it */
 #define ALLOC_HARDER		0x10u	/* may use a quarter of what is below the mark */
 #define ALLOC_HIGH		0x20u	/* may use half of it */
+#define ALLOC_NOFRAGMENT	0x100u	/* rather another zone than mix types in a block */
 
 #endif
