@@ -28,14 +28,17 @@
 
 #include <karc/base/log.h>
 #include <karc/hw/inject.h>
-#include <karc/hw/ipi.h>
 #include <karc/mm/phys/vmstat.h>
 #include "internal.h"
 
 #define CACHE_LINE_BYTES	64u
 
-/* Objects from this size on may have their free list elsewhere. */
-#define OFF_SLAB_MIN_SIZE	(PAGE_SIZE >> 4)
+/* Between objects that sanitizers watch; what is larger would need a page more each. */
+#define GAP_BYTES		16u
+#define GAP_BELOW		1024u
+
+/* Objects that the end of a cache names one by one. */
+#define LIVE_SHOWN		32u
 
 /* A slab whose waste is at most one part in so many needs not be larger. */
 #define GOOD_WASTE_PART		8
@@ -58,37 +61,50 @@ static unsigned int calculate_alignment(slab_flags_t flags, unsigned int align,
 	return max(align, (unsigned int)ARCH_SLAB_MINALIGN);
 }
 
+/* Where a slab's free list lies. */
+enum freelist_kind { ON_SLAB, OFF_THE_SLAB, IN_FREE_OBJECT };
+
 /* Objects in a slab of this order, and the bytes left over. */
-static unsigned int cache_estimate(unsigned int order, unsigned int size, bool off_slab,
+static unsigned int cache_estimate(unsigned int order, unsigned int size, enum freelist_kind kind,
 				   size_t *left_over)
 {
 	size_t slab_bytes = PAGE_SIZE << order;
-	size_t each = size + (off_slab ? 0 : sizeof(freelist_idx_t));
+	size_t each = size + (kind == ON_SLAB ? sizeof(freelist_idx_t) : 0);
 	size_t num = min(slab_bytes / each, (size_t)SLAB_OBJECTS_MAX);
 
 	*left_over = slab_bytes - num * each;
 	return (unsigned int)num;
 }
 
+/* The cache for the free list of @num objects, or NULL: there is none, or it is not worth it. */
+static struct kmem_cache *freelist_cache_for(const struct kmem_cache *cachep, unsigned int num)
+{
+	size_t bytes = num * sizeof(freelist_idx_t);
+	struct kmem_cache *c = bytes <= KMALLOC_MAX_CACHE_SIZE ?
+			       kmalloc_slab(cachep->state, bytes, 0) : NULL;
+
+	return c && !OFF_SLAB(c) && c->size <= cachep->size / 2 ? c : NULL;
+}
+
 /* The smallest order that wastes little; sets num, gfporder and the free list. Returns waste. */
-static size_t calculate_slab_order(struct kmem_cache *cachep, bool off_slab)
+static size_t calculate_slab_order(struct kmem_cache *cachep, enum freelist_kind kind)
 {
 	unsigned int max_order = phys_stats(cachep->state->machine).nr_managed >
 				 (32UL << 20) / PAGE_SIZE ? SLAB_BREAK_GFP_ORDER : 0;
 	size_t best_left = 0;
 
 	cachep->num = 0;
+	cachep->freelist_cache = NULL;
 	for (unsigned int order = 0; order <= KMALLOC_MAX_ORDER; order++) {
 		struct kmem_cache *freelist_cache = NULL;
 		size_t left;
-		unsigned int num = cache_estimate(order, cachep->size, off_slab, &left);
+		unsigned int num = cache_estimate(order, cachep->size, kind, &left);
 
 		if (!num)
 			continue;
-		if (off_slab) {
-			freelist_cache = kmalloc_slab(cachep->state,
-						      num * sizeof(freelist_idx_t), 0);
-			if (!freelist_cache || OFF_SLAB(freelist_cache))
+		if (kind == OFF_THE_SLAB) {
+			freelist_cache = freelist_cache_for(cachep, num);
+			if (!freelist_cache)
 				continue;
 		}
 		cachep->num = num;
@@ -103,70 +119,91 @@ static size_t calculate_slab_order(struct kmem_cache *cachep, bool off_slab)
 	return best_left;
 }
 
-static bool cache_set_geometry(struct kmem_cache *cachep, unsigned int align)
+/* May a free object of this cache hold anything? */
+static bool free_objects_are_ours(const struct kmem_cache *cachep)
+{
+	return !cachep->ctor && !(cachep->flags & SLAB_TYPESAFE_BY_RCU) &&
+	       !(cachep->debug & DEBUG_FREE_IS_FIXED);
+}
+
+/* The cheapest kind that is possible, in Linux's order. False: the objects are too large. */
+static bool choose_freelist(struct kmem_cache *cachep, size_t *left)
+{
+	if (free_objects_are_ours(cachep)) {
+		*left = calculate_slab_order(cachep, IN_FREE_OBJECT);
+		cachep->objfreelist = cachep->num && cachep->freelist_bytes <= cachep->object_size;
+		if (cachep->objfreelist)
+			return true;
+	}
+	if (!(cachep->flags & SLAB_NOLEAKTRACE)) {
+		*left = calculate_slab_order(cachep, OFF_THE_SLAB);
+		/* A list that fits into what is left over costs nothing on the slab. */
+		if (cachep->num && *left < cachep->freelist_bytes)
+			return true;
+	}
+	*left = calculate_slab_order(cachep, ON_SLAB);
+	return cachep->num != 0;
+}
+
+/* The slot of an object: with guards on both sides, or a gap behind it, if they are wanted. */
+static void cache_set_size(struct kmem_cache *cachep)
 {
 	unsigned int size = ALIGN(cachep->object_size, ARCH_SLAB_MINALIGN);
+
+	cachep->red_left = 0;
+	if (cachep->debug & DEBUG_REDZONE) {
+		cachep->red_left = ALIGN(sizeof(u64), cachep->align);
+		size += cachep->red_left + sizeof(u64);
+	} else if (cachep->debug & DEBUG_APART && size < GAP_BELOW) {
+		size += GAP_BYTES;
+	}
+	cachep->size = ALIGN(size, cachep->align);
+}
+
+/* slab_debug=O: no guards and patterns for whom they make a slab larger. */
+static void cache_drop_dear_checks(struct kmem_cache *cachep)
+{
+	slab_flags_t dear = slab_debug_metadata(cachep->state, cachep->flags);
+
+	if (!dear || get_order(cachep->size) <= get_order(cachep->object_size))
+		return;
+	cachep->flags &= ~dear;
+	cachep->debug = slab_debug_bits(cachep->state, cachep->flags, cachep->ctor);
+	cache_set_size(cachep);
+}
+
+static bool cache_set_geometry(struct kmem_cache *cachep, unsigned int align)
+{
 	size_t left = 0;
 
-	if (cachep->debug & DEBUG_REDZONE)
-		size += sizeof(u64);
 	cachep->align = calculate_alignment(cachep->flags, align, cachep->object_size);
-	cachep->size = ALIGN(size, cachep->align);
+	cache_set_size(cachep);
+	cache_drop_dear_checks(cachep);
 	cachep->reciprocal_size = (u32)(((1ULL << 32) + cachep->size - 1) / cachep->size);
-	if (cachep->size >= OFF_SLAB_MIN_SIZE) {
-		left = calculate_slab_order(cachep, true);
-		/* A free list that fits into what is left over costs nothing on the slab. */
-		if (left >= cachep->freelist_bytes)
-			cachep->num = 0;
-	}
-	if (!cachep->num)
-		left = calculate_slab_order(cachep, false);
-	if (!cachep->num)
+	if (!choose_freelist(cachep, &left))
 		return false;
 	cachep->colour_off = max(CACHE_LINE_BYTES, cachep->align);
 	cachep->colour = (unsigned int)(left / cachep->colour_off);
 	return true;
 }
 
-/* How many objects a CPU may keep: many of the small ones, few of the large. */
 static void cache_set_limits(struct kmem_cache *cachep)
 {
-	if (cachep->size > 131072)
-		cachep->limit = 1;
-	else if (cachep->size > PAGE_SIZE)
-		cachep->limit = 8;
-	else if (cachep->size > 1024)
-		cachep->limit = 24;
-	else if (cachep->size > 256)
-		cachep->limit = 120;
-	else
-		cachep->limit = 504;
-	cachep->batchcount = (cachep->limit + 1) / 2;
+	array_set_limits(cachep);
 	cachep->shared = cachep->state->nr_cpus > 1 && cachep->size <= PAGE_SIZE ? 2 : 0;
 	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
 		if (cachep->node[nid])
 			cachep->node[nid]->free_limit =
-				(1 + cachep->state->nr_cpus) * cachep->batchcount + cachep->num;
+				(1 + cpumask_weight(cpumask_of_node(nid))) * cachep->batchcount +
+				cachep->num;
 	}
 }
 
-static unsigned int debug_bits(const struct slab_state *state, slab_flags_t flags,
-			       void (*ctor)(void *obj))
+/* From now on nothing of the cache goes a way that does not look at its debug bits. */
+void cache_leave_fast_ways(struct kmem_cache *cachep, unsigned int bit)
 {
-	unsigned int debug = 0;
-
-	if ((flags & SLAB_STORE_USER) || machine_config(state->machine)->track)
-		debug |= DEBUG_TRACK;
-	/* Who holds a pointer under RCU may still read: such objects are never off limits. */
-	if (mem_poison_active() && !(flags & SLAB_TYPESAFE_BY_RCU))
-		debug |= DEBUG_ASAN;
-	if ((flags & SLAB_POISON) && !(flags & SLAB_TYPESAFE_BY_RCU) && !ctor)
-		debug |= DEBUG_PATTERN;
-	if (flags & SLAB_RED_ZONE)
-		debug |= DEBUG_REDZONE;
-	if (state->multi_node)
-		debug |= DEBUG_NODES;
-	return debug;
+	if (!(__atomic_fetch_or(&cachep->debug, bit, __ATOMIC_SEQ_CST) & bit))
+		array_fast_off(cachep);
 }
 
 /* ---- making and unmaking ---- */
@@ -210,10 +247,10 @@ struct kmem_cache *cache_make(struct slab_state *state, const char *name, unsign
 		return NULL;
 	cachep->state = state;
 	cachep->object_size = size;
-	cachep->flags = flags;
+	cachep->flags = slab_debug_flags(state, flags, name);
 	cachep->ctor = ctor;
 	cachep->site = site;
-	cachep->debug = debug_bits(state, flags, ctor);
+	cachep->debug = slab_debug_bits(state, cachep->flags, ctor);
 	for (unsigned int cpu = 0; cpu < state->nr_cpus; cpu++)
 		cachep->cpu_cache[cpu] = &state->none;
 	INIT_LIST_HEAD(&cachep->list);
@@ -231,8 +268,18 @@ struct kmem_cache *cache_make(struct slab_state *state, const char *name, unsign
 		cachep->allocflags |= __GFP_DMA32;
 	if (flags & SLAB_RECLAIM_ACCOUNT)
 		cachep->allocflags |= __GFP_RECLAIMABLE;
-	list_add_tail(&cachep->list, &state->caches);
+	caches_add(state, cachep);
 	return cachep;
+}
+
+static void cache_unmake_node(struct kmem_cache *cachep, struct kmem_cache_node *n)
+{
+	if (!n)
+		return;
+	for (int nid = 0; nid < MAX_NUMNODES; nid++)
+		hostmem_free(slab_hostmem(cachep->state), n->alien[nid]);
+	hostmem_free(slab_hostmem(cachep->state), n->shared);
+	hostmem_free(slab_hostmem(cachep->state), n);
 }
 
 /* The cache has no slab and no object in an array, or is not wanted any more. */
@@ -240,16 +287,12 @@ void cache_unmake(struct kmem_cache *cachep)
 {
 	struct slab_state *state = cachep->state;
 
-	list_del(&cachep->list);
-	for (unsigned int cpu = 0; cpu < state->nr_cpus; cpu++) {
-		if (cachep->cpu_cache[cpu] != &state->none)
-			hostmem_free(slab_hostmem(state), cachep->cpu_cache[cpu]);
-	}
-	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
-		if (cachep->node[nid])
-			hostmem_free(slab_hostmem(state), cachep->node[nid]->shared);
-		hostmem_free(slab_hostmem(state), cachep->node[nid]);
-	}
+	caches_del(state, cachep);
+	array_class_put(cachep);
+	for (unsigned int cpu = 0; cpu < state->nr_cpus; cpu++)
+		array_unmake(cachep, cpu);
+	for (int nid = 0; nid < MAX_NUMNODES; nid++)
+		cache_unmake_node(cachep, cachep->node[nid]);
 	hostmem_free(slab_hostmem(state), cachep->name);
 	hostmem_free(slab_hostmem(state), cachep);
 }
@@ -272,6 +315,7 @@ struct kmem_cache *kmem_cache_create_usercopy_site(
 	mutex_lock(&state->slab_mutex);
 	cachep = cache_make(state, name, size, align, flags, ctor, site);
 	if (cachep) {
+		array_class_get(cachep);
 		cachep->useroffset = useroffset;
 		cachep->usersize = usersize;
 	}
@@ -290,60 +334,7 @@ struct kmem_cache *kmem_cache_create_site(const char *name, unsigned int size,
 	return kmem_cache_create_usercopy_site(name, size, align, flags, 0, 0, ctor, site);
 }
 
-/* ---- shrinking and the end ---- */
-
-static void drain_on_cpu(void *info)
-{
-	struct kmem_cache *cachep = info;
-	unsigned long flags;
-
-	local_irq_save(flags);
-	drain_cpu_array(cachep, smp_processor_id());
-	local_irq_restore(flags);
-}
-
-static unsigned long cache_nr_slabs(const struct kmem_cache *cachep)
-{
-	unsigned long nr = 0;
-
-	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
-		if (cachep->node[nid])
-			nr += READ_ONCE(cachep->node[nid]->total_slabs);
-	}
-	return nr;
-}
-
-static bool arrays_have_objects(const struct kmem_cache *cachep)
-{
-	for (unsigned int cpu = 0; cpu < cachep->state->nr_cpus; cpu++) {
-		if (READ_ONCE(array_of_cpu(cachep, cpu)->avail))
-			return true;
-	}
-	return false;
-}
-
-/* Arrays to slabs, empty slabs to the buddy; returns how many slabs went. May sleep. */
-static unsigned long cache_shrink(struct kmem_cache *cachep)
-{
-	unsigned long nr = 0;
-
-	if (arrays_have_objects(cachep))
-		on_each_cpu(drain_on_cpu, cachep, 1);
-	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
-		if (!cachep->node[nid])
-			continue;
-		drain_shared_array(cachep, cachep->node[nid], nid);
-		nr += drain_freelist(cachep, cachep->node[nid]);
-	}
-	return nr;
-}
-
-int kmem_cache_shrink(struct kmem_cache *cachep)
-{
-	might_sleep();
-	cache_shrink(cachep);
-	return cache_nr_slabs(cachep) != 0;
-}
+/* ---- the end ---- */
 
 static bool is_alive(const struct slab_state *state, const struct kmem_cache *cachep)
 {
@@ -356,7 +347,54 @@ static bool is_alive(const struct slab_state *state, const struct kmem_cache *ca
 	return false;
 }
 
-void kmem_cache_destroy(struct kmem_cache *cachep)
+/* The first few objects that were not freed; list_lock is held. Returns how many it said. */
+static unsigned int say_live_of(const struct kmem_cache *cachep, const struct list_head *slabs,
+				unsigned int said)
+{
+	const struct page *page;
+
+	list_for_each_entry(page, slabs, slab_list) {
+		for (unsigned int i = 0; i < cachep->num && said < LIVE_SHOWN; i++) {
+			const void *obj = index_to_obj(cachep, page, i);
+			const struct obj_track *track = track_of(cachep, page, obj);
+			const struct site *site = track ? track->alloc : NULL;
+
+			if (slab_is_free_here(page, i))
+				continue;
+			pr_err("%s: object 0x%llx of slab at pfn 0x%lx, from %s:%u %s\n",
+			       cachep->name, (unsigned long long)trace_address(obj),
+			       page_to_pfn(page), site ? site->file : "?",
+			       site ? site->line : 0, site ? site->func : "?");
+			said++;
+		}
+	}
+	return said;
+}
+
+/* All arrays were drained, so who is not free on a slab is somebody's. */
+static void say_live(struct kmem_cache *cachep)
+{
+	unsigned int said = 0;
+	unsigned long flags;
+
+	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
+		struct kmem_cache_node *n = cachep->node[nid];
+
+		if (!n)
+			continue;
+		spin_lock_irqsave(&n->list_lock, flags);
+		said = say_live_of(cachep, &n->slabs_full, said);
+		said = say_live_of(cachep, &n->slabs_partial, said);
+		spin_unlock_irqrestore(&n->list_lock, flags);
+	}
+}
+
+void (kmem_cache_destroy)(struct kmem_cache *cachep)
+{
+	kmem_cache_destroy_site(cachep, SITE());
+}
+
+void kmem_cache_destroy_site(struct kmem_cache *cachep, const struct site *site)
 {
 	struct slab_state *state = slab_here();
 	bool alive, rcu;
@@ -366,18 +404,23 @@ void kmem_cache_destroy(struct kmem_cache *cachep)
 	might_sleep();
 	mutex_lock(&state->slab_mutex);
 	alive = is_alive(state, cachep);
-	if (WARN(!alive, "kmem_cache_destroy: not a cache, or destroyed already"))
-		goto unlock;
+	if (unlikely(!alive)) {
+		mutex_unlock(&state->slab_mutex);
+		report_bad_destroy(cachep, site);
+		return;
+	}
 	rcu = cachep->flags & SLAB_TYPESAFE_BY_RCU;
 	cache_shrink(cachep);
 	cachep->destroyed = true;
 	if (cache_nr_slabs(cachep)) {
 		WARN(1, "kmem_cache_destroy %s: Slab cache still has objects", cachep->name);
+		say_live(cachep);
 		report_live(cachep, false);
 		goto unlock;
 	}
+	gone_cache_remember(cachep, site);
 	/* Slabs that wait for a grace period still name the cache. */
-	list_del_init(&cachep->list);
+	caches_del(state, cachep);
 	mutex_unlock(&state->slab_mutex);
 	if (rcu)
 		rcu_barrier();
@@ -409,49 +452,8 @@ unsigned long kmem_cache_live_objects(struct kmem_cache *cachep)
 	unsigned long used = 0;
 
 	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
-		const struct kmem_cache_node *n = cachep->node[nid];
-
-		if (n)
-			used += READ_ONCE(n->total_slabs) * cachep->num -
-				READ_ONCE(n->free_objects) - shared_avail(n);
+		if (cachep->node[nid])
+			used += node_num_active(cachep, cachep->node[nid]);
 	}
-	for (unsigned int cpu = 0; cpu < cachep->state->nr_cpus; cpu++)
-		used -= READ_ONCE(array_of_cpu(cachep, cpu)->avail);
-	return used;
-}
-
-static void show_cache(FILE *out, struct kmem_cache *cachep)
-{
-	unsigned long slabs = 0, free_slabs = 0, free_objects = 0, in_shared = 0;
-
-	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
-		const struct kmem_cache_node *n = cachep->node[nid];
-
-		if (!n)
-			continue;
-		slabs += READ_ONCE(n->total_slabs);
-		free_slabs += READ_ONCE(n->free_slabs);
-		free_objects += READ_ONCE(n->free_objects);
-		in_shared += shared_avail(n);
-	}
-	fprintf(out, "%-17s %6lu %6lu %6u %4u %4d", cachep->name,
-		slabs * cachep->num - free_objects, slabs * cachep->num, cachep->size, cachep->num,
-		1 << cachep->gfporder);
-	fprintf(out, " : tunables %4u %4u %4u", cachep->limit, cachep->batchcount, cachep->shared);
-	fprintf(out, " : slabdata %6lu %6lu %6lu\n", slabs - free_slabs, slabs, in_shared);
-}
-
-void slabinfo_show(FILE *out)
-{
-	struct slab_state *state = slab_here();
-	struct kmem_cache *cachep;
-
-	fputs("slabinfo - version: 2.1\n"
-	      "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
-	      " : tunables <limit> <batchcount> <sharedfactor>"
-	      " : slabdata <active_slabs> <num_slabs> <sharedavail>\n", out);
-	mutex_lock(&state->slab_mutex);
-	list_for_each_entry_reverse(cachep, &state->caches, list)
-		show_cache(out, cachep);
-	mutex_unlock(&state->slab_mutex);
+	return used - nodes_cached(cachep) - arrays_cached(cachep);
 }

@@ -11,7 +11,7 @@
  * Objects
  *	slab_state.kmalloc[type][index] -> kmem_cache
  *	slab_state.frame_class[pfn] -> class of the kmalloc cache whose slab has the frame, or 0
- *	slab_hot.kmalloc_cache[class] -> the CPU's array of that cache; "none" until there is one,
+ *	slab_hot.array[class] -> the CPU's array of that cache; "none" until there is one,
  *	and always for caches with debug bits: its limit of 0 sends the caller to the slow road
  *
  * Invariants
@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include <karc/base/log.h>
+#include <karc/refcount/free_check.h>
 #include "internal.h"
 
 struct kmalloc_info {
@@ -36,7 +37,8 @@ struct kmalloc_info {
 	unsigned int size;
 };
 
-#define KMALLOC_INFO(text, bytes) { { "kmalloc-" text, "dma-kmalloc-" text }, bytes }
+#define KMALLOC_INFO(text, bytes) {						\
+	{ "kmalloc-" text, "dma-kmalloc-" text, "kmalloc-rcl-" text, "kmalloc-cg-" text }, bytes }
 
 static const struct kmalloc_info kmalloc_info[NR_KMALLOC_SIZES] = {
 	[1] = KMALLOC_INFO("96", 96),
@@ -54,26 +56,42 @@ static const struct kmalloc_info kmalloc_info[NR_KMALLOC_SIZES] = {
 	[13] = KMALLOC_INFO("8k", 8192),
 };
 
-/* By (size - 1) / 8 for sizes up to 192. */
-static const u8 size_index[24] = {
-	3, 4, 5, 5, 6, 6, 6, 6, 1, 1, 1, 1, 7, 7, 7, 7, 2, 2, 2, 2, 2, 2, 2, 2,
+/* By (size - 1) / 8 for sizes up to SIZE_INDEX_MAX. */
+#define SIZE_INDEX_MAX	1024u
+static const u8 size_index[SIZE_INDEX_MAX / 8] = {
+	[0] = 3, [1] = 4, [2 ... 3] = 5, [4 ... 7] = 6, [8 ... 11] = 1, [12 ... 15] = 7,
+	[16 ... 23] = 2, [24 ... 31] = 8, [32 ... 63] = 9, [64 ... 127] = 10,
 };
 
 static unsigned int kmalloc_index(size_t size)
 {
-	return size <= 192 ? size_index[(size - 1) / 8] : (unsigned int)fls64(size - 1);
+	return size <= SIZE_INDEX_MAX ? size_index[(size - 1) / 8] : (unsigned int)fls64(size - 1);
+}
+
+static enum kmalloc_type kmalloc_type(gfp_t gfp)
+{
+	if (likely(!(gfp & (__GFP_DMA | __GFP_RECLAIMABLE | __GFP_ACCOUNT))))
+		return KMALLOC_NORMAL;
+	if (gfp & __GFP_DMA)
+		return KMALLOC_DMA;
+	return gfp & __GFP_RECLAIMABLE ? KMALLOC_RECLAIM : KMALLOC_CGROUP;
 }
 
 /* The cache for @size bytes, 1 .. KMALLOC_MAX_CACHE_SIZE; NULL while it does not exist. */
 struct kmem_cache *kmalloc_slab(struct slab_state *state, size_t size, gfp_t gfp)
 {
-	return state->kmalloc[gfp & __GFP_DMA ? KMALLOC_DMA : KMALLOC_NORMAL][kmalloc_index(size)];
+	return state->kmalloc[kmalloc_type(gfp)][kmalloc_index(size)];
 }
 
 /* Small sizes first: their slabs hold the free lists of the large ones. */
 int kmalloc_init(struct slab_state *state)
 {
 	static const u8 order[] = { 3, 4, 5, 6, 1, 7, 2, 8, 9, 10, 11, 12, 13 };
+	static const slab_flags_t flags[NR_KMALLOC_TYPES] = {
+		[KMALLOC_DMA] = SLAB_CACHE_DMA,
+		[KMALLOC_RECLAIM] = SLAB_RECLAIM_ACCOUNT,
+		[KMALLOC_CGROUP] = SLAB_ACCOUNT,
+	};
 
 	for (int type = 0; type < NR_KMALLOC_TYPES; type++) {
 		for (unsigned int i = 0; i < ARRAY_SIZE(order); i++) {
@@ -83,10 +101,11 @@ int kmalloc_init(struct slab_state *state)
 
 			cachep = cache_make(state, info->name[type], size,
 					    is_power_of_2(size) ? size : ARCH_KMALLOC_MINALIGN,
-					    type == KMALLOC_DMA ? SLAB_CACHE_DMA : 0, NULL, NULL);
+					    flags[type], NULL, NULL);
 			if (!cachep)
 				return -ENOMEM;
 			cachep->kmalloc_class = (unsigned short)KMALLOC_CLASS(type, order[i]);
+			cachep->hot_class = cachep->debug ? 0 : cachep->kmalloc_class;
 			cachep->usersize = size;
 			state->kmalloc[type][order[i]] = cachep;
 		}
@@ -101,14 +120,14 @@ static void count_large(const struct page *page, long bytes)
 	mod_node_page_state(NODE_DATA(page_to_nid(page)), NR_SLAB_UNRECLAIMABLE_B, bytes);
 }
 
-static void *kmalloc_large(size_t size, gfp_t gfp, const struct site *site)
+static void *kmalloc_large(size_t size, gfp_t gfp, int node, const struct site *site)
 {
 	unsigned int order = (unsigned int)get_order(size);
 	struct page *page;
 
 	if (WARN_ON_ONCE(gfp & __GFP_HIGHMEM))
 		gfp &= ~__GFP_HIGHMEM;
-	page = alloc_pages_site(gfp | __GFP_COMP, order, site);
+	page = alloc_pages_node_site(node, gfp | __GFP_COMP, order, site);
 	if (!page)
 		return NULL;
 	set_page_private(page, KMALLOC_LARGE_MARK);
@@ -128,20 +147,82 @@ static void free_large_kmalloc(struct page *page, const void *p, const struct si
 		report_bad_free("kfree", p, site);
 		return;
 	}
+	trace_slab_step("free_large_kmalloc", "order %u to the buddy", compound_order(page));
+	check_freed_memory(p, page_size(page), "kfree", site);
+	gone_remember_large(page, site);
 	set_page_private(page, 0);
 	count_large(page, -(long)page_size(page));
-	__free_pages(page, compound_order(page));
+	__free_pages_site(page, compound_order(page), site);
 }
 
 /* ---- kmalloc and kfree ---- */
 
-void *kmalloc_site(size_t size, gfp_t gfp, const struct site *site)
+static noinline void *kmalloc_slow(size_t size, gfp_t gfp, const struct site *site)
 {
+	struct kmem_cache *cachep;
+	void *p;
+
 	if (unlikely(!size))
 		return ZERO_SIZE_PTR;
-	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE))
-		return kmalloc_large(size, gfp, site);
-	return slab_alloc(kmalloc_slab(slab_here(), size, gfp), gfp, size, site);
+	if (unlikely(size > KMALLOC_MAX_CACHE_SIZE)) {
+		p = kmalloc_large(size, gfp, NUMA_NO_NODE, site);
+		trace_alloc(TRACE_KMALLOC, NULL, p, size, PAGE_SIZE << get_order(size), gfp, site);
+		return p;
+	}
+	cachep = kmalloc_slab(slab_here(), size, gfp);
+	p = slab_alloc(cachep, gfp, size, site);
+	trace_alloc(TRACE_KMALLOC, cachep, p, size, cachep->object_size, gfp, site);
+	return p;
+}
+
+/* Sizes that the compiler did not know; kmalloc_inlined() is the same for those that it knew. */
+void *kmalloc_site(size_t size, gfp_t gfp, const struct site *site)
+{
+	struct cpu *cpu = this_cpu();
+	struct array_cache *ac;
+	unsigned int index;
+	void *p;
+
+	if (unlikely(size - 1 >= SIZE_INDEX_MAX) || unlikely(gfp & ~GFP_ANY_OBJECT))
+		return kmalloc_slow(size, gfp, site);
+	index = size_index[(size - 1) / 8];
+	ac = slab_array_here(cpu, KMALLOC_CLASS(KMALLOC_NORMAL, index));
+	if (unlikely(!ac->nr_ready) && array_may_make_ready(cpu, ac, gfp))
+		array_make_ready(ac, gfp);
+	if (unlikely(!slab_pop(cpu, ac, gfp, &p)))
+		return kmalloc_slow(size, gfp, site);
+	if (unlikely(gfp & __GFP_ZERO))
+		memset(p, 0, kmalloc_info[index].size);
+	return p;
+}
+
+void *kmalloc_node_site(size_t size, gfp_t gfp, int node, const struct site *site)
+{
+	struct kmem_cache *cachep = NULL;
+	size_t bytes = 0;
+	void *p;
+
+	if (!size || node == NUMA_NO_NODE)
+		return kmalloc_site(size, gfp, site);
+	if (size > KMALLOC_MAX_CACHE_SIZE) {
+		bytes = PAGE_SIZE << get_order(size);
+		p = kmalloc_large(size, gfp, node, site);
+	} else {
+		cachep = kmalloc_slab(slab_here(), size, gfp);
+		bytes = cachep->object_size;
+		p = slab_alloc_node(cachep, gfp, node, size, site);
+	}
+	trace_alloc(TRACE_KMALLOC, cachep, p, size, bytes, gfp, site);
+	return p;
+}
+
+void *kmalloc_array_node_site(size_t n, size_t size, gfp_t gfp, int node, const struct site *site)
+{
+	size_t bytes;
+
+	if (check_mul_overflow(n, size, &bytes))
+		return NULL;
+	return kmalloc_node_site(bytes, gfp, node, site);
 }
 
 void *(kmalloc)(size_t size, gfp_t gfp)
@@ -149,43 +230,47 @@ void *(kmalloc)(size_t size, gfp_t gfp)
 	return kmalloc_site(size, gfp, SITE());
 }
 
+static void not_a_slab(const void *p, const struct site *site)
+{
+	trace_slab_step("not_a_slab", "a frame that is no slab page, and no large block: a warning");
+	report_bad_free("kfree", p, site);
+}
+
 static noinline void kfree_slow(const void *p, const struct site *site)
 {
 	struct page *page;
 
+	trace_free(TRACE_KFREE, NULL, p, site);
 	if (unlikely(!virt_addr_valid(p))) {
 		report_bad_free("kfree", p, site);
 		return;
 	}
 	page = virt_to_head_page(p);
+	trace_slab_step("virt_to_head_page", "pfn 0x%lx, head 0x%lx: %s",
+			page_to_pfn(virt_to_page(p)), page_to_pfn(page),
+			PageSlab(page) ? page->slab_cache->name : "not a slab");
 	if (likely(PageSlab(page)))
 		slab_free(page->slab_cache, (void *)p, site);
 	else if (kmalloc_is_large(page))
 		free_large_kmalloc(page, p, site);
 	else
-		report_bad_free("kfree", p, site);
+		not_a_slab(p, site);
 }
 
 void kfree_site(const void *p, const struct site *site)
 {
-	u64 offset;
+	struct cpu *cpu = this_cpu();
+	struct array_cache *ac;
 
-	if (unlikely(ZERO_OR_NULL_PTR(p)))
+	if (unlikely(ZERO_OR_NULL_PTR(p))) {
+		trace_free(TRACE_KFREE, NULL, p, site);
+		trace_slab_step("ZERO_OR_NULL_PTR", "nothing to free");
 		return;
-	offset = virt_to_phys(p);
-	if (likely(offset < karc_cpu->direct_map_bytes)) {
-		struct slab_hot *hot = slab_hot();
-		struct array_cache *ac =
-			hot->kmalloc_cache[hot->frame_class[offset >> PAGE_SHIFT]];
-
-		/* No safe point in here: nobody else runs on this CPU meanwhile. */
-		if (likely(ac->avail < ac->limit &&
-			   !(ac->avail && ac->entry[ac->avail - 1] == p))) {
-			array_push(ac, (void *)p);
-			return;
-		}
 	}
-	kfree_slow(p, site);
+	/* No safe point in here: nobody else runs on this CPU meanwhile. */
+	ac = slab_array_here(cpu, slab_class_of(cpu, p));
+	if (unlikely(slab_is_top(ac, p)) || unlikely(!slab_push(ac, p)))
+		kfree_slow(p, site);
 }
 
 void (kfree)(const void *p)
@@ -209,7 +294,10 @@ size_t ksize(const void *p)
 		size = page_size(page);
 	WARN(!size, "ksize: %s", foreign_kind(p));
 	/* From now on the caller may use all of it. */
-	mem_unpoison(p, size);
+	if (PageSlab(page) && READ_ONCE(page->slab_cache->debug))
+		debug_use_all(page->slab_cache, page, (void *)p);
+	else
+		mem_unpoison(p, size);
 	return size;
 }
 
@@ -265,8 +353,10 @@ void *krealloc_site(const void *p, size_t size, gfp_t gfp, const struct site *si
 	if (ZERO_OR_NULL_PTR(p))
 		return kmalloc_site(size, gfp, site);
 	if (WARN(virt_addr_valid(p) && !is_allocated(p), "krealloc of freed memory, at %s:%u",
-		 site->file, site->line))
+		 site->file, site->line)) {
+		kmem_dump_obj(p);
 		return NULL;
+	}
 	have = ksize(p);
 	if (!have)
 		return NULL;
@@ -291,12 +381,4 @@ void kfree_rcu_callback(struct rcu_head *head)
 	if (!obj && virt_addr_valid(head) && kmalloc_is_large(virt_to_head_page(head)))
 		obj = page_to_virt(virt_to_head_page(head));
 	kfree_site(obj ? obj : (void *)head, SITE());
-}
-
-void kfree_after_rcu(const void *p)
-{
-	if (ZERO_OR_NULL_PTR(p))
-		return;
-	synchronize_rcu();
-	kfree_site(p, SITE());
 }

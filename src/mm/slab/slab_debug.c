@@ -1,318 +1,455 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * slab_debug.c - the checked road: sites, patterns, guard words, and what reports say
+ * slab_debug.c - the checked road: sites, patterns, guards, and whether all of it is whole
  *
  * What it is
  *	A cache with debug bits pays for knowing more. Tracking keeps two sites per object beside
  *	the slab, not in it, so that a tracked machine lays its memory out as any other does:
- *	"allocated here" (NULL while free) and "last freed there". That finds double frees at once
- *	and names what is left. SLAB_POISON fills free objects, SLAB_RED_ZONE guards the word after
- *	each. Under AddressSanitizer free objects are off limits.
+ *	"allocated here" (NULL while free) and "last freed there"; SLAB_STORE_USER adds who and when.
+ *	That finds double frees at once and names what is left. SLAB_POISON fills free objects and
+ *	those that nobody has written to yet, SLAB_RED_ZONE guards both ends of each. Sanitizers that
+ *	are in the process are told what is off limits (slab_watch.c).
+ *
+ * Objects
+ *	slot of an object:   | left guard | object_size bytes | right guard |   size bytes together
+ *	                                  ^ what users get, s_mem for the first
+ *	slab_state.track[pfn] -> obj_track of each object, one after the other
+ *	slab_state.gone -> the last slabs and large blocks that went, with their tracks
  *
  * Invariants
  *	I1 an object's track has alloc set from debug_alloc() to debug_free()
  *	I2 what is reported as a bad free has changed nothing
+ *	I3 outside these functions a free object's bytes and all guards are as object_fill() left them
+ *
+ * Locking
+ *	an object's track	whoever holds the object, or has just taken it from an array
+ *	gone			gone_lock (LR_LEDGER)
+ *
+ * Worst case
+ *	SLAB_POISON and SLAB_RED_ZONE read and write a whole object at each call.
  *
  * Unlike Linux
- *	A bad free is a warning and is then ignored. The guard word is behind the object only.
+ *	Each letter of slab_debug= remembers the state of objects and their sites; Linux needs U for
+ *	that. A bad free is a warning and is then ignored; damage is reported, repaired and the object
+ *	used on. Sites are one place each, not a stack. Of a kmalloc() object the bytes that were not
+ *	asked for are guarded, too.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include <karc/base/log.h>
+#include <karc/hw/clock.h>
 #include <karc/hw/fiber.h>
+#include <karc/hw/freeze.h>
+#include <karc/refcount/free_check.h>
 #include "internal.h"
 
+#define POISON_INUSE	0x5a	/* nobody has written here yet */
 #define POISON_FREE	0x6b	/* a free object's bytes ... */
 #define POISON_END	0xa5	/* ... and its last one */
-#define REDZONE_LIVE	0xd84156c5635688c0ULL
-#define REDZONE_FREE	0x09f911029d74e35bULL
-
-#define MAX_SITES_SHOWN	64
+#define GUARD_FREE	0xbb
+#define GUARD_LIVE	0xcc
 
 /* ---- tracks ---- */
+
+static size_t track_stride(const struct kmem_cache *cachep)
+{
+	return sizeof(struct obj_track) +
+	       (cachep->flags & SLAB_STORE_USER ? 2 * sizeof(struct obj_who) : 0);
+}
+
+/* Track of object @index in @tracks, which are those of one slab. */
+static struct obj_track *track_at(const struct kmem_cache *cachep, struct obj_track *tracks,
+				  unsigned int index)
+{
+	return (struct obj_track *)(void *)((char *)tracks + index * track_stride(cachep));
+}
 
 /* A slab without tracks (the host had no memory) is only less well known. */
 int track_new_slab(struct kmem_cache *cachep, struct page *page)
 {
 	struct slab_state *state = cachep->state;
 
-	if (!(cachep->debug & DEBUG_TRACK))
+	if (!(READ_ONCE(cachep->debug) & DEBUG_TRACK))
 		return 0;
 	state->track[page_to_pfn(page)] =
-		hostmem_zalloc(slab_hostmem(state), cachep->num * sizeof(struct obj_track));
+		hostmem_zalloc(slab_hostmem(state), cachep->num * track_stride(cachep));
 	return state->track[page_to_pfn(page)] ? 0 : -ENOMEM;
 }
 
 void track_drop_slab(struct kmem_cache *cachep, struct page *page)
 {
 	struct slab_state *state = cachep->state;
+	struct obj_track *tracks;
 
-	if (!(cachep->debug & DEBUG_TRACK))
+	if (READ_ONCE(cachep->debug) & DEBUG_VALGRIND)
+		watch_forget_slab(cachep, page);
+	if (!(READ_ONCE(cachep->debug) & DEBUG_TRACK))
 		return;
-	hostmem_free(slab_hostmem(state), state->track[page_to_pfn(page)]);
+	tracks = state->track[page_to_pfn(page)];
 	state->track[page_to_pfn(page)] = NULL;
+	if (tracks)
+		gone_remember(cachep, page, tracks, track_stride(cachep));
 }
 
 /* What is known of an object, or NULL. */
 struct obj_track *track_of(const struct kmem_cache *cachep, const struct page *page,
 			   const void *obj)
 {
-	struct obj_track *track;
+	struct obj_track *tracks;
 
-	if (!(cachep->debug & DEBUG_TRACK))
+	if (!(READ_ONCE(cachep->debug) & DEBUG_TRACK))
 		return NULL;
-	track = cachep->state->track[page_to_pfn(page)];
-	return track ? &track[obj_to_index(cachep, page, obj)] : NULL;
+	tracks = cachep->state->track[page_to_pfn(page)];
+	return tracks ? track_at(cachep, tracks, obj_to_index(cachep, page, obj)) : NULL;
 }
 
-/* ---- patterns and guards; the object is not off limits while these look at it ---- */
-
-static u64 *redzone_of(const struct kmem_cache *cachep, void *obj)
+struct obj_who *track_who(const struct kmem_cache *cachep, struct obj_track *track, bool freed)
 {
-	return (u64 *)((char *)obj + ALIGN(cachep->object_size, sizeof(u64)));
+	if (!track || !(cachep->flags & SLAB_STORE_USER))
+		return NULL;
+	return (struct obj_who *)(void *)(track + 1) + freed;
 }
 
-static void fill_pattern(const struct kmem_cache *cachep, void *obj)
+static void note_who(struct obj_who *who)
 {
+	const struct fiber *f = fiber_self();
+
+	if (!who)
+		return;
+	who->when_ns = ktime_get_ns();
+	who->task_id = f->id;
+	who->cpu = smp_processor_id();
+	snprintf(who->task, sizeof(who->task), "%.19s", f->name);
+}
+
+/* ---- patterns and guards; the slot is not off limits while these look at it ---- */
+
+static char *slot_of(const struct kmem_cache *cachep, void *obj)
+{
+	return (char *)obj - cachep->red_left;
+}
+
+/* From the end of the object to the next slot. */
+static size_t right_bytes(const struct kmem_cache *cachep)
+{
+	return cachep->size - cachep->red_left - cachep->object_size;
+}
+
+static void guards_fill(const struct kmem_cache *cachep, void *obj, int byte)
+{
+	if (!(READ_ONCE(cachep->debug) & DEBUG_REDZONE))
+		return;
+	memset(slot_of(cachep, obj), byte, cachep->red_left);
+	memset((char *)obj + cachep->object_size, byte, right_bytes(cachep));
+}
+
+static void pattern_fill(const struct kmem_cache *cachep, void *obj)
+{
+	if (!(READ_ONCE(cachep->debug) & DEBUG_PATTERN))
+		return;
 	memset(obj, POISON_FREE, cachep->object_size - 1);
 	((u8 *)obj)[cachep->object_size - 1] = POISON_END;
 }
 
-static bool pattern_is_whole(const struct kmem_cache *cachep, const void *obj)
+/* I3 of an object that becomes free. */
+static void object_fill(const struct kmem_cache *cachep, void *obj)
 {
-	const u8 *byte = obj;
+	pattern_fill(cachep, obj);
+	guards_fill(cachep, obj, GUARD_FREE);
+}
 
-	for (unsigned int i = 0; i < cachep->object_size - 1; i++) {
-		if (byte[i] != POISON_FREE)
-			return false;
+static const u8 *first_other(const void *p, u8 byte, size_t bytes)
+{
+	const u8 *at = p;
+
+	for (size_t i = 0; i < bytes; i++) {
+		if (at[i] != byte)
+			return at + i;
 	}
-	return byte[cachep->object_size - 1] == POISON_END;
+	return NULL;
+}
+
+static const u8 *pattern_damage(const struct kmem_cache *cachep, const void *obj)
+{
+	const u8 *at = first_other(obj, POISON_FREE, cachep->object_size - 1);
+
+	return at ? at : first_other((const char *)obj + cachep->object_size - 1, POISON_END, 1);
+}
+
+/* Look for damage and tell it through @report. True: there was some. */
+static bool guards_damaged(const struct kmem_cache *cachep, void *obj, bool live,
+			   damage_fn_t report, void *arg)
+{
+	u8 byte = live ? GUARD_LIVE : GUARD_FREE;
+	const u8 *at;
+
+	if (!(READ_ONCE(cachep->debug) & DEBUG_REDZONE))
+		return false;
+	at = first_other(slot_of(cachep, obj), byte, cachep->red_left);
+	if (at) {
+		report(cachep, obj, live ? DAMAGE_LEFT : DAMAGE_FREE_GUARD, at, byte, arg);
+		return true;
+	}
+	at = first_other((char *)obj + cachep->object_size, byte, right_bytes(cachep));
+	if (at)
+		report(cachep, obj, live ? DAMAGE_RIGHT : DAMAGE_FREE_GUARD, at, byte, arg);
+	return at != NULL;
+}
+
+/* Bytes that kmalloc() gave and nobody asked for. */
+static bool has_tail(const struct kmem_cache *cachep, const struct obj_track *track)
+{
+	return cachep->kmalloc_class && READ_ONCE(cachep->debug) & DEBUG_REDZONE && track &&
+	       track->size && track->size < cachep->object_size;
+}
+
+static bool tail_damaged(const struct kmem_cache *cachep, const struct obj_track *track, void *obj,
+			 damage_fn_t report, void *arg)
+{
+	const u8 *at;
+
+	if (!has_tail(cachep, track))
+		return false;
+	at = first_other((char *)obj + track->size, GUARD_LIVE, cachep->object_size - track->size);
+	if (at)
+		report(cachep, obj, DAMAGE_TAIL, at, GUARD_LIVE, arg);
+	return at != NULL;
+}
+
+static bool free_damaged(const struct kmem_cache *cachep, void *obj, damage_fn_t report, void *arg)
+{
+	const u8 *at = NULL;
+
+	if (READ_ONCE(cachep->debug) & DEBUG_PATTERN)
+		at = pattern_damage(cachep, obj);
+	if (at)
+		report(cachep, obj, DAMAGE_PATTERN, at,
+		       at == (const u8 *)obj + cachep->object_size - 1 ? POISON_END : POISON_FREE,
+		       arg);
+	return guards_damaged(cachep, obj, false, report, arg) || at;
+}
+
+#define DEBUG_BYTES	(DEBUG_PATTERN | DEBUG_REDZONE)
+#define DEBUG_HIDES	(DEBUG_ASAN | DEBUG_VALGRIND)
+
+/* The whole slot may be looked at; watch_hide_*() end that. */
+static void slot_open(const struct kmem_cache *cachep, void *obj)
+{
+	if (READ_ONCE(cachep->debug) & DEBUG_HIDES)
+		watch_open(slot_of(cachep, obj), cachep->size);
+}
+
+static void slot_hide_free(const struct kmem_cache *cachep, void *obj)
+{
+	if (READ_ONCE(cachep->debug) & DEBUG_HIDES)
+		watch_hide(slot_of(cachep, obj), cachep->size);
+}
+
+static void slot_hide_live(const struct kmem_cache *cachep, void *obj, size_t usable)
+{
+	if (!(READ_ONCE(cachep->debug) & DEBUG_HIDES))
+		return;
+	watch_hide(slot_of(cachep, obj), cachep->red_left);
+	watch_hide((char *)obj + usable, cachep->size - cachep->red_left - usable);
 }
 
 /* Objects that were never handed out look like freed ones. */
 void debug_new_slab(struct kmem_cache *cachep, struct page *page)
 {
-	if (!(cachep->debug & (DEBUG_PATTERN | DEBUG_REDZONE | DEBUG_ASAN)))
+	if (!(READ_ONCE(cachep->debug) & (DEBUG_BYTES | DEBUG_HIDES)))
 		return;
 	for (unsigned int i = 0; i < cachep->num; i++) {
 		void *obj = index_to_obj(cachep, page, i);
 
-		if (cachep->debug & DEBUG_PATTERN)
-			fill_pattern(cachep, obj);
-		if (cachep->debug & DEBUG_REDZONE)
-			*redzone_of(cachep, obj) = REDZONE_FREE;
-		if (cachep->debug & DEBUG_ASAN)
-			mem_poison(obj, cachep->size);
+		object_fill(cachep, obj);
+		slot_hide_free(cachep, obj);
 	}
 }
 
-static u64 phys_offset(const void *p)
+/* ---- an object on its way to a user ---- */
+
+static void fill_for_user(const struct kmem_cache *cachep, void *obj, size_t size, gfp_t gfp)
 {
-	return (u64)((const char *)p - karc_cpu->arena);
+	if (slab_want_init_on_alloc(gfp, cachep))
+		memset(obj, 0, cachep->object_size);
+	else if (READ_ONCE(cachep->debug) & DEBUG_PATTERN)
+		memset(obj, POISON_INUSE, cachep->object_size);
+	guards_fill(cachep, obj, GUARD_LIVE);
+	if (cachep->kmalloc_class && READ_ONCE(cachep->debug) & DEBUG_REDZONE &&
+	    size < cachep->object_size)
+		memset((char *)obj + size, GUARD_LIVE, cachep->object_size - size);
 }
 
-static void say_sites(const struct obj_track *track)
-{
-	if (track && track->alloc)
-		pr_warn("object allocated at %s:%u %s\n", track->alloc->file, track->alloc->line,
-			track->alloc->func);
-	if (track && track->freed)
-		pr_warn("object last freed at %s:%u %s\n", track->freed->file, track->freed->line,
-			track->freed->func);
-}
-
-/* An object on its way to a user. */
-void debug_alloc(struct kmem_cache *cachep, void *obj, const struct site *site)
+/* @size: bytes that were asked for. Zeroes as @gfp says. */
+void debug_alloc(struct kmem_cache *cachep, void *obj, size_t size, gfp_t gfp,
+		 const struct site *site)
 {
 	struct obj_track *track = track_of(cachep, virt_to_head_page(obj), obj);
+	bool whole_is_zero = gfp & __GFP_ZERO && !(READ_ONCE(cachep->debug) & DEBUG_BYTES);
 
-	if (cachep->debug & DEBUG_ASAN) {
-		mem_unpoison(obj, cachep->debug & DEBUG_REDZONE ? cachep->size :
-			     cachep->object_size);
+	slot_open(cachep, obj);
+	if (READ_ONCE(cachep->debug) & DEBUG_BYTES)
+		free_damaged(cachep, obj, report_damage, NULL);
+	fill_for_user(cachep, obj, size, gfp);
+	if (track) {
+		track->alloc = track->last = site;
+		track->size = (u32)size;
+		note_who(track_who(cachep, track, false));
 	}
-	if (cachep->debug & DEBUG_PATTERN && !pattern_is_whole(cachep, obj)) {
-		WARN(1, "slab %s: object at 0x%llx was written to after it was freed",
-		     cachep->name, phys_offset(obj));
-		say_sites(track);
-	}
-	if (cachep->debug & DEBUG_REDZONE) {
-		if (*redzone_of(cachep, obj) != REDZONE_FREE) {
-			WARN(1, "slab %s: guard after the free object at 0x%llx is damaged",
-			     cachep->name, phys_offset(obj));
-			say_sites(track);
-		}
-		*redzone_of(cachep, obj) = REDZONE_LIVE;
-	}
-	if (track)
-		*track = (struct obj_track){ .alloc = site, .freed = track->freed };
+	if (unlikely(READ_ONCE(cachep->debug) & DEBUG_TRACE))
+		report_trace(cachep, obj, "alloc", site);
+	if (READ_ONCE(cachep->debug) & DEBUG_VALGRIND)
+		watch_alloc(cachep, obj, size, whole_is_zero, site);
+	slot_hide_live(cachep, obj, size);
 }
 
-/* An object on its way back. False: it must not go there; reported. */
+/* The user of @obj learnt from ksize() that all of it is his. */
+void debug_use_all(struct kmem_cache *cachep, struct page *page, void *obj)
+{
+	struct obj_track *track;
+
+	if (!is_object(cachep, page, obj))
+		return;
+	track = track_of(cachep, page, obj);
+	slot_open(cachep, obj);
+	tail_damaged(cachep, track, obj, report_damage, NULL);
+	if (track)
+		track->size = cachep->object_size;
+	slot_hide_live(cachep, obj, cachep->object_size);
+}
+
+/* ---- an object on its way back ---- */
+
+/* What says that it must not go there; reported. */
+static bool refused(struct kmem_cache *cachep, struct page *page, struct obj_track *track,
+		    const void *obj, const struct site *site)
+{
+	if (!is_object(cachep, page, obj)) {
+		report_interior(cachep, obj, site);
+		return true;
+	}
+	if (track && !track->alloc) {
+		report_double_free(cachep, obj, site);
+		return true;
+	}
+	return false;
+}
+
+static void check_live(struct kmem_cache *cachep, struct obj_track *track, void *obj,
+		       const struct site *site)
+{
+	guards_damaged(cachep, obj, true, report_damage, (void *)site);
+	tail_damaged(cachep, track, obj, report_damage, (void *)site);
+}
+
+/* False: it must not go there; reported. */
 bool debug_free(struct kmem_cache *cachep, void *obj, const struct site *site)
 {
 	struct page *page = virt_to_head_page(obj);
-	struct obj_track *track;
+	struct obj_track *track = track_of(cachep, page, obj);
 
-	if (!is_object(cachep, page, obj)) {
-		report_interior(cachep, obj, site);
+	if (refused(cachep, page, track, obj, site))
 		return false;
+	if (READ_ONCE(cachep->debug) & DEBUG_LIVE) {
+		trace_slab_step("debug_check_no_locks_freed", "cache %s, %u bytes", cachep->name,
+				cachep->object_size);
+		check_freed_memory(obj, cachep->object_size, "kfree", site);
 	}
-	track = track_of(cachep, page, obj);
-	if (track && !track->alloc) {
-		report_double_free(cachep, obj, site);
-		return false;
+	if (READ_ONCE(cachep->debug) & DEBUG_TSAN)
+		watch_written(obj, cachep->object_size);
+	slot_open(cachep, obj);
+	if (READ_ONCE(cachep->debug) & DEBUG_BYTES)
+		check_live(cachep, track, obj, site);
+	if (slab_want_init_on_free(cachep)) {
+		trace_slab_step("slab_want_init_on_free", "%u bytes wiped", cachep->object_size);
+		memset(obj, 0, cachep->object_size);
 	}
-	if (cachep->debug & DEBUG_ASAN)
-		mem_unpoison(obj, cachep->size);
-	if (cachep->debug & DEBUG_REDZONE) {
-		if (*redzone_of(cachep, obj) != REDZONE_LIVE) {
-			WARN(1, "slab %s: written beyond the object at 0x%llx", cachep->name,
-			     phys_offset(obj));
-			say_sites(track);
-		}
-		*redzone_of(cachep, obj) = REDZONE_FREE;
+	object_fill(cachep, obj);
+	if (track) {
+		track->alloc = NULL;
+		track->freed = site;
+		note_who(track_who(cachep, track, true));
 	}
-	if (cachep->debug & DEBUG_PATTERN)
-		fill_pattern(cachep, obj);
-	if (track)
-		*track = (struct obj_track){ .alloc = NULL, .freed = site };
-	if (cachep->debug & DEBUG_ASAN)
-		mem_poison(obj, cachep->size);
+	if (unlikely(READ_ONCE(cachep->debug) & DEBUG_TRACE))
+		report_trace(cachep, obj, "free", site);
+	if (READ_ONCE(cachep->debug) & DEBUG_VALGRIND)
+		watch_free(cachep, obj, site);
+	slot_hide_free(cachep, obj);
 	return true;
 }
 
-/* ---- what reports say ---- */
+/* ---- all objects at any time ---- */
 
-void report_double_free(const struct kmem_cache *cachep, const void *obj,
-			const struct site *again)
-{
-	WARN(1, "slab: double free detected in cache '%s', object at 0x%llx%s%s", cachep->name,
-	     phys_offset(obj), again ? ", again at " : "", again ? again->func : "");
-	if (again)
-		pr_warn("freed again at %s:%u %s\n", again->file, again->line, again->func);
-	say_sites(track_of(cachep, virt_to_head_page(obj), obj));
-}
-
-void report_interior(const struct kmem_cache *cachep, const void *obj, const struct site *site)
-{
-	WARN(1, "slab: free of a pointer that is not the start of an object of cache '%s': 0x%llx",
-	     cachep->name, phys_offset(obj));
-	if (site)
-		pr_warn("freed at %s:%u %s\n", site->file, site->line, site->func);
-	say_sites(track_of(cachep, virt_to_head_page(obj), obj));
-}
-
-/* What an address is that is no slab object. */
-const char *foreign_kind(const void *p)
-{
-	const struct fiber *f = fiber_self();
-	const struct machine *m = karc_cpu->machine;
-	u64 bytes;
-
-	if (f && f->stack && (u64)((const char *)p - f->stack) < f->stack_bytes)
-		return "an address on the stack of the running task";
-	for (unsigned int w = 0; w < WINDOW_NR; w++) {
-		if ((u64)((const char *)p - physmem_window(m, w, &bytes)) < bytes)
-			return w == WINDOW_VMALLOC ? "vmalloc memory, which vfree() frees" :
-						     "a kmap address";
-	}
-	if (!virt_addr_valid_fast(p))
-		return "memory of the host or of another machine";
-	if (!virt_addr_valid(p))
-		return "an address without memory behind it";
-	return PageHead(virt_to_head_page(p)) ? "inside a block of frames" :
-						"a frame that is not a slab page";
-}
-
-void report_bad_free(const char *what, const void *p, const struct site *site)
-{
-	WARN(1, "%s: Object is not a Slab page! It is %s", what, foreign_kind(p));
-	if (site)
-		pr_warn("freed at %s:%u %s\n", site->file, site->line, site->func);
-	if (virt_addr_valid(p))
-		dump_page(virt_to_page(p), "freed as an object");
-}
-
-/* ---- live objects by site ---- */
-
-struct live_group {
-	const struct site *site;
-	unsigned long count;
+struct validation {
+	damage_fn_t report;
+	void *arg;
+	unsigned long nr;
 };
 
-struct live_report {
-	struct live_group group[MAX_SITES_SHOWN];
-	unsigned int nr_groups;
-};
-
-/* One line may expand SITE() more than once. */
-static bool same_site(const struct site *a, const struct site *b)
+static bool validate_object(struct kmem_cache *cachep, struct obj_track *track, void *obj,
+			    struct validation *v)
 {
-	return a == b || (a && b && a->line == b->line && !strcmp(a->file, b->file));
+	size_t usable = track->alloc ? track->size : 0;
+	bool damaged;
+
+	slot_open(cachep, obj);
+	if (!track->alloc)
+		damaged = free_damaged(cachep, obj, v->report, v->arg);
+	else
+		damaged = guards_damaged(cachep, obj, true, v->report, v->arg) ||
+			  tail_damaged(cachep, track, obj, v->report, v->arg);
+	if (damaged && !track->alloc)
+		object_fill(cachep, obj);
+	else if (damaged)
+		guards_fill(cachep, obj, GUARD_LIVE);
+	if (usable)
+		slot_hide_live(cachep, obj, usable);
+	else if (!track->alloc)
+		slot_hide_free(cachep, obj);
+	return damaged;
 }
 
-static void live_add(struct live_report *report, const struct site *site, unsigned long count)
+static void validate_slabs(struct kmem_cache *cachep, const struct list_head *slabs,
+			   struct validation *v)
 {
-	unsigned int i;
-
-	for (i = 0; i < report->nr_groups; i++) {
-		if (same_site(report->group[i].site, site))
-			break;
-	}
-	if (i == MAX_SITES_SHOWN)
-		i--;		/* the last group takes what does not fit */
-	else if (i == report->nr_groups)
-		report->group[report->nr_groups++] = (struct live_group){ site, 0 };
-	report->group[i].count += count;
-}
-
-static void live_of_list(const struct kmem_cache *cachep, const struct list_head *slabs,
-			 struct live_report *report)
-{
-	const struct page *page;
+	struct page *page;
 
 	list_for_each_entry(page, slabs, slab_list) {
-		const struct obj_track *track = cachep->debug & DEBUG_TRACK ?
-			cachep->state->track[page_to_pfn(page)] : NULL;
+		struct obj_track *tracks = cachep->state->track[page_to_pfn(page)];
 
-		if (!track) {
-			live_add(report, NULL, page->slab_active);
-			continue;
-		}
-		for (unsigned int i = 0; i < cachep->num; i++) {
-			if (track[i].alloc)
-				live_add(report, track[i].alloc, 1);
-		}
+		for (unsigned int i = 0; tracks && i < cachep->num; i++)
+			v->nr += validate_object(cachep, track_at(cachep, tracks, i),
+						 index_to_obj(cachep, page, i), v);
 	}
 }
 
-/* Tell what is alive, after arrays were drained; at shutdown it counts. Returns how many. */
-unsigned long report_live(struct kmem_cache *cachep, bool at_exit)
+/* Nobody else is at the cache. Returns how many objects were damaged; they are repaired. */
+unsigned long debug_validate(struct kmem_cache *cachep, damage_fn_t report, void *arg)
 {
-	struct live_report *report = hostmem_zalloc(slab_hostmem(cachep->state), sizeof(*report));
-	unsigned long sum = 0;
+	struct validation v = { .report = report, .arg = arg };
 
-	if (!report)
+	if (!(READ_ONCE(cachep->debug) & DEBUG_BYTES))
 		return 0;
 	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
-		if (!cachep->node[nid])
-			continue;
-		live_of_list(cachep, &cachep->node[nid]->slabs_partial, report);
-		live_of_list(cachep, &cachep->node[nid]->slabs_full, report);
-	}
-	for (unsigned int i = 0; i < report->nr_groups; i++) {
-		const struct live_group *g = &report->group[i];
+		struct kmem_cache_node *n = cachep->node[nid];
 
-		sum += g->count;
-		if (at_exit)
-			machine_report_left(cachep->state->machine, cachep->name, g->site, g->count,
-					    (u64)g->count * cachep->object_size);
-		else
-			pr_err("%s: %lu objects, from %s:%u %s\n", cachep->name, g->count,
-			       g->site ? g->site->file : "?", g->site ? g->site->line : 0,
-			       g->site ? g->site->func : "?");
+		if (!n)
+			continue;
+		validate_slabs(cachep, &n->slabs_full, &v);
+		validate_slabs(cachep, &n->slabs_partial, &v);
+		validate_slabs(cachep, &n->slabs_free, &v);
 	}
-	hostmem_free(slab_hostmem(cachep->state), report);
-	return sum;
+	return v.nr;
+}
+
+long validate_slab_cache(struct kmem_cache *cachep)
+{
+	long nr;
+
+	if (!machine_freeze())
+		return -EAGAIN;
+	nr = (long)debug_validate(cachep, report_damage, NULL);
+	machine_thaw();
+	return nr;
 }

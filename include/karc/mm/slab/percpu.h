@@ -15,17 +15,25 @@
 #include <karc/mm/gfp.h>
 
 /* Largest object and largest alignment. */
+#define PCPU_MIN_ALLOC_SIZE	8UL
 #define PCPU_MIN_UNIT_SIZE	(32UL << 10)
 #define PCPU_MAX_ALIGN		4096UL
 
-/* Takes the object; NULL is ignored, what is no object's start is reported. Context: any. */
+/**
+ * free_percpu - give an object back
+ *
+ * Takes:   the object; NULL is ignored.
+ * Context: any.
+ * Errors:  what is no object's start (free already, one CPU's copy, other memory): reported with
+ *          the places that are known, and left alone.
+ */
 void free_percpu_site(void __percpu *p, const struct site *site);
 #define free_percpu(p) free_percpu_site((void __percpu *)(p), SITE())
 
 /**
  * __alloc_percpu_gfp - @size bytes for each CPU, zeroed
  *
- * Gives:   the cookie; end it with free_percpu().
+ * Gives:   the cookie; end it with free_percpu(). Every CPU's copy has the alignment.
  * Context: any if @gfp lacks __GFP_DIRECT_RECLAIM; otherwise may sleep.
  * Errors:  NULL: no room, or a size or alignment beyond the limits.
  * Model:   Linux 6.1.
@@ -38,8 +46,12 @@ KARC_MUST_CHECK void __percpu *__alloc_percpu_site(size_t size, size_t align, gf
 	((__typeof__(type) __percpu *)__alloc_percpu_gfp(sizeof(type), __alignof__(type), gfp))
 #define alloc_percpu(type) alloc_percpu_gfp(type, GFP_KERNEL)
 
-/* Objects now, for tests and reports. */
+/* Does @p point into some CPU's copy of a live object? Context: any. */
+bool is_dynamic_percpu_address(const void *p);
+
+/* Objects now, and bytes of RAM that serve them (meminfo's "Percpu:"). */
 unsigned long percpu_nr_objects(struct machine *m);
+unsigned long percpu_bytes(struct machine *m);
 
 /* On a variable: __free(free_percpu); see base/cleanup.h. */
 DEFINE_FREE(free_percpu, void __percpu *, free_percpu(_T))

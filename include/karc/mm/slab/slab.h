@@ -19,8 +19,8 @@
 #include <karc/mm/phys/zone.h>
 #include <karc/refcount/dtor.h>
 
-#define SLAB_CONSISTENCY_CHECKS	((slab_flags_t)0x00000100u)
-#define SLAB_RED_ZONE		((slab_flags_t)0x00000400u)	/* a guard word after each object */
+#define SLAB_CONSISTENCY_CHECKS	((slab_flags_t)0x00000100u)	/* look at what is freed */
+#define SLAB_RED_ZONE		((slab_flags_t)0x00000400u)	/* guards before and after each */
 #define SLAB_POISON		((slab_flags_t)0x00000800u)	/* free objects carry a pattern */
 #define SLAB_HWCACHE_ALIGN	((slab_flags_t)0x00002000u)
 #define SLAB_CACHE_DMA		((slab_flags_t)0x00004000u)	/* slabs from ZONE_DMA */
@@ -30,9 +30,9 @@
 #define SLAB_PANIC		((slab_flags_t)0x00040000u)	/* BUG if it cannot be created */
 #define SLAB_TYPESAFE_BY_RCU	((slab_flags_t)0x00080000u)	/* slabs go after a grace period */
 #define SLAB_MEM_SPREAD		((slab_flags_t)0x00100000u)	/* accepted, does nothing */
-#define SLAB_TRACE		((slab_flags_t)0x00200000u)	/* accepted, does nothing */
-#define SLAB_NOLEAKTRACE	((slab_flags_t)0x00800000u)	/* accepted, does nothing */
-#define SLAB_ACCOUNT		((slab_flags_t)0x04000000u)	/* accepted, charges nobody */
+#define SLAB_TRACE		((slab_flags_t)0x00200000u)	/* log each call */
+#define SLAB_NOLEAKTRACE	((slab_flags_t)0x00800000u)	/* serves debugging: stores no users */
+#define SLAB_ACCOUNT		((slab_flags_t)0x04000000u)	/* charged to the active group */
 #define SLAB_TEMPORARY		SLAB_RECLAIM_ACCOUNT
 
 /* What kmalloc(0) gives: may be freed, must not be read. */
@@ -41,6 +41,24 @@
 
 #define ARCH_KMALLOC_MINALIGN	8
 #define ARCH_SLAB_MINALIGN	8
+
+/* Objects of another node that CPUs of one node have freed. */
+struct alien_cache {
+	spinlock_t lock;
+	/* lock */
+	unsigned long nr_frees;		/* since boot; read without */
+	unsigned long nr_overflows;	/* times it went home because it was full */
+	struct array_cache ac;
+};
+
+/* Since the cache was made; list_lock, read without. */
+struct slab_node_stats {
+	unsigned long allocated;	/* objects that left slabs */
+	unsigned long grown, reaped;	/* slabs made, and given back by the reaper */
+	unsigned long max_freeable;	/* most slabs without a used object after a free */
+	unsigned long node_allocs;	/* objects that other nodes' CPUs took */
+	unsigned long remote_frees;	/* objects freed from other nodes past alien caches */
+};
 
 /* A cache's slabs of one node. */
 struct kmem_cache_node {
@@ -53,10 +71,17 @@ struct kmem_cache_node {
 	unsigned long free_slabs;
 	unsigned long free_objects;	/* on slabs; those in arrays count as used */
 	unsigned int free_limit;	/* more than this and empty slabs go back */
-	unsigned int colour_next;
+	unsigned int nr_reserve;	/* slabs that came from the reserves */
 	struct array_cache *shared;	/* NULL until first used */
+	struct alien_cache *alien[MAX_NUMNODES];	/* by node of the objects; the same */
+	struct slab_node_stats stats;
+	/* atomic */
+	bool free_touched;		/* slabs_free was used since the reaper looked */
+	unsigned int colour_next;
+	u64 next_reap_ns;
 };
 
+struct mem_cgroup;
 struct slab_state;
 
 struct kmem_cache {
@@ -70,11 +95,15 @@ struct kmem_cache {
 	unsigned int gfporder;
 	gfp_t allocflags;
 	unsigned int limit, batchcount, shared;	/* of the arrays */
+	unsigned int spare_limit;	/* of a CPU's second level; 0: there is none */
 	unsigned short kmalloc_class;	/* 1 + index into kmalloc's table; 0: another cache */
+	u16 hot_class;			/* see array.h; 0: has no slot, or calls take the checked road */
 	bool destroyed;			/* kmem_cache_destroy() found live objects */
+	bool objfreelist;		/* a slab's free list lies in its last free object */
 	struct { void (*ctor)(void *obj); };
 
 	unsigned int align;
+	unsigned int red_left;		/* guard before each object */
 	unsigned int colour;		/* different offsets of the first object */
 	unsigned int colour_off;	/* bytes from one to the next */
 	unsigned int freelist_bytes;
@@ -84,11 +113,15 @@ struct kmem_cache {
 	const struct site *site;	/* where it was created */
 	struct slab_state *state;
 	struct list_head list;		/* slab_mutex */
+	unsigned int nr_reaping;	/* atomic: CPUs whose reaper is at it, see reap.c */
+	unsigned long high_mark;	/* atomic: most objects that were off their slabs */
+	unsigned long nr_errors;	/* atomic: damage and double frees found at the slabs */
 	struct kmem_cache_node *node[MAX_NUMNODES];
 	struct array_cache *cpu_cache[];	/* by CPU */
 };
 
 #define OFF_SLAB(cachep) ((cachep)->freelist_cache != NULL)
+#define OBJFREELIST(cachep) ((cachep)->objfreelist)
 
 /**
  * kmem_cache_create - a new cache of objects of @size bytes
@@ -132,13 +165,22 @@ KARC_MUST_CHECK struct kmem_cache *kmem_cache_create_usercopy_site(
  *          alive is reported and left alone.
  * Context: may sleep; waits for a grace period with SLAB_TYPESAFE_BY_RCU.
  */
-void kmem_cache_destroy(struct kmem_cache *cachep);
+void kmem_cache_destroy_site(struct kmem_cache *cachep, const struct site *site);
+void (kmem_cache_destroy)(struct kmem_cache *cachep);
+#define kmem_cache_destroy(cachep) kmem_cache_destroy_site(cachep, SITE())
 
 /* Free objects of all CPUs to their slabs, empty slabs to the buddy. 0: no slab is left. */
 int kmem_cache_shrink(struct kmem_cache *cachep);
 
 /* The same for all caches, for reclaim: returns frames given back; 0 while caches are made. */
 unsigned long kmem_cache_shrink_all(void);
+
+/*
+ * What the tick does little by little, every 2 seconds of a busy CPU, at once: arrays of this CPU
+ * and its node that were not used since the last time give a fifth back, empty slabs go. Any
+ * context.
+ */
+void slab_reap_round(void);
 
 /**
  * kmem_cache_alloc - one object
@@ -151,10 +193,18 @@ unsigned long kmem_cache_shrink_all(void);
 KARC_MUST_CHECK void *kmem_cache_alloc_site(struct kmem_cache *cachep, gfp_t gfp,
 					    const struct site *site);
 KARC_MUST_CHECK void *(kmem_cache_alloc)(struct kmem_cache *cachep, gfp_t gfp);
-#define kmem_cache_alloc(cachep, gfp) kmem_cache_alloc_site(cachep, gfp, SITE())
+#define kmem_cache_alloc(cachep, gfp) slab_cache_alloc(cachep, gfp, SITE())
 #define kmem_cache_zalloc(cachep, gfp) kmem_cache_alloc(cachep, (gfp) | __GFP_ZERO)
 #define kmem_cache_alloc_lru(cachep, lru, gfp) ((void)(lru), kmem_cache_alloc(cachep, gfp))
-#define kmem_cache_alloc_node(cachep, gfp, node) ((void)(node), kmem_cache_alloc(cachep, gfp))
+
+/*
+ * The same from a slab of @node, past the CPU's array if that is another node than this CPU's;
+ * from elsewhere when it has none, unless @gfp has __GFP_THISNODE. NUMA_NO_NODE is this one.
+ */
+KARC_MUST_CHECK void *kmem_cache_alloc_node_site(struct kmem_cache *cachep, gfp_t gfp, int node,
+						 const struct site *site);
+#define kmem_cache_alloc_node(cachep, gfp, node) \
+	kmem_cache_alloc_node_site(cachep, gfp, node, SITE())
 
 /**
  * kmem_cache_free - give an object back
@@ -167,7 +217,7 @@ KARC_MUST_CHECK void *(kmem_cache_alloc)(struct kmem_cache *cachep, gfp_t gfp);
  */
 void kmem_cache_free_site(struct kmem_cache *cachep, void *obj, const struct site *site);
 void (kmem_cache_free)(struct kmem_cache *cachep, void *obj);
-#define kmem_cache_free(cachep, obj) kmem_cache_free_site(cachep, obj, SITE())
+#define kmem_cache_free(cachep, obj) slab_cache_free(cachep, obj, SITE())
 
 /* All @nr or none: returns @nr or 0. */
 KARC_MUST_CHECK int kmem_cache_alloc_bulk_site(struct kmem_cache *cachep, gfp_t gfp, size_t nr,
@@ -187,6 +237,9 @@ const char *kmem_cache_name(const struct kmem_cache *cachep);
 /* Objects that users hold now; exact while nobody allocates. */
 unsigned long kmem_cache_live_objects(struct kmem_cache *cachep);
 
+/* The group that pays for an allocated object, or NULL; see mm/phys/memcg.h. */
+struct mem_cgroup *slab_object_memcg(const void *obj);
+
 /* Slabs the cache owns now, and frames per slab. */
 unsigned long kmem_cache_nr_slabs(struct kmem_cache *cachep);
 
@@ -201,12 +254,67 @@ unsigned long kmem_cache_nr_slabs(struct kmem_cache *cachep);
 void slab_on_destroy(struct page *page, struct arc_dtor *dtor, void (*fn)(void *page, void *arg),
 		     void *arg);
 
+/* What the CPUs' arrays did for a cache; all sums of slabinfo are since it was made. */
+struct slab_cpustat {
+	unsigned long allochit, allocmiss;	/* allocations that found an object there, or not */
+	unsigned long freehit, freemiss;	/* frees that found room there, or not */
+};
+
+/* A line of slabinfo. Exact while nobody allocates. */
+struct slabinfo {
+	unsigned long active_objs, num_objs;	/* off their slabs: users' and those in arrays */
+	unsigned long active_slabs, num_slabs;
+	unsigned long shared_avail;
+	unsigned int object_bytes, objects_per_slab, cache_order;
+	unsigned int limit, batchcount, shared;
+	unsigned long list_allocs, max_objs;	/* that left slabs; most of them at a time */
+	unsigned long grown, reaped, errors, max_freeable;
+	unsigned long node_allocs, node_frees, alien_overflows;
+	struct slab_cpustat cpu;
+};
+
+void get_slabinfo(struct kmem_cache *cachep, struct slabinfo *info);
+
 /* Text of /proc/slabinfo. Context: may sleep. */
 void slabinfo_show(FILE *out);
+
+/**
+ * validate_slab_cache - look at all objects of a cache with SLAB_POISON or SLAB_RED_ZONE
+ *
+ * Writes to free objects and to guards are reported and repaired.
+ * Returns: how many objects were damaged; 0 for a cache without these; -EAGAIN: a CPU of a
+ *          parallel machine could not be stopped.
+ * Context: preemptible. Model: Linux 6.1 (SLUB).
+ */
+KARC_MUST_CHECK long validate_slab_cache(struct kmem_cache *cachep);
+
+/**
+ * kmem_dump_obj - say what is known of the object that @p points into
+ *
+ * Also of large blocks, and of slabs and large blocks that are gone and still remembered.
+ * Returns: false when nothing is known.
+ * Context: any. Model: Linux 6.1.
+ */
+bool kmem_dump_obj(const void *p);
+
+/**
+ * check_heap_object - are the @n bytes at @ptr one object's, and meant for users?
+ * @to_user: which way they are copied
+ *
+ * What is not in the direct map is no business of this check. For copy_to_user() and the like.
+ * Errors: a BUG that names the cache. Boot option hardened_usercopy=off turns it off.
+ * Model:  Linux 6.1.
+ */
+void check_heap_object(const void *ptr, unsigned long n, bool to_user);
+
+/* A room above says (pr_warn) what is known of an address outside the direct map. */
+void slab_on_foreign(struct machine *m, void (*say)(const void *p));
 
 /* Start of the object that @p points into and its cache; NULL if @p is in no slab. */
 void *slab_object_of(const void *p, struct kmem_cache **cachep);
 
 extern const struct room slab_room;
+
+#include <karc/mm/slab/array.h>		/* kmem_cache_alloc() and _free(), inlined */
 
 #endif
