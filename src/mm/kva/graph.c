@@ -3,7 +3,8 @@
  * graph.c - areas of the kernel range in the ownership graph
  *
  * An area has no count: who made it ends it. It holds its frames, unless they were only borrowed
- * for being shown side by side (vmap() without VM_MAP_PUT_PAGES).
+ * for being shown side by side (vmap() without VM_MAP_PUT_PAGES). What was freed and waits for the
+ * purge holds them still. init_mm holds its tables; their entries hold no frames.
  */
 #include <karc/refcount/graph.h>
 #include "internal.h"
@@ -21,11 +22,24 @@ static void see_area(struct arc_graph_see *see, const struct vm_struct *vm)
 		arc_graph_see_edge(see, vm, vm->pages[i], ARC_EDGE_STRONG, "pages", i);
 }
 
+static void see_table(void *arg, struct page *table, unsigned long addr)
+{
+	struct arc_graph_see *see = arg;
+
+	(void)addr;
+	if (table->pt_parent)
+		arc_graph_see_edge(see, table->pt_parent, table, ARC_EDGE_STRONG, "",
+				   table->pt_slot);
+	else
+		arc_graph_see_root(see, table, "init_mm");
+}
+
 static void kva_visit(struct machine *m, struct arc_graph_see *see)
 {
 	struct kva *kva = machine_room(m, ROOM_KVA);
 	struct rb_node *n;
 
+	pgtable_for_each(&kva->kernel_mm, see_table, see);
 	for (n = rb_first(&kva->areas); n; n = rb_next(n))
 		see_area(see, &rb_entry(n, struct vmap_area, node)->vm);
 }

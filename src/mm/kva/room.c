@@ -4,27 +4,55 @@
  *
  * An area that is still there at power off is reported by its site, then undone, so that its
  * frames and its descriptor are not reported once more below. The check cites the invariants of
- * vmap.c (V) and highmem.c (K).
+ * ranges.c (V), window.c (W), lazy.c (L) and highmem.c (K).
  */
+#include <karc/base/err.h>
+#include <karc/hw/trap.h>
+#include <karc/mm/slab/slab.h>
 #include <karc/refcount/graph.h>
 #include "internal.h"
+
+/* What freed areas may keep: as Linux, but no more than an eighth of RAM. */
+static unsigned long lazy_max_pages(struct machine *m)
+{
+	unsigned long for_each_cpu_bit = (32UL << 20) >> PAGE_SHIFT;
+
+	return min(for_each_cpu_bit * (unsigned long)fls((int)machine_nr_cpus(m)),
+		   physmem_nr_frames(m) / 8);
+}
+
+static void kva_setup(struct kva *kva, struct machine *m)
+{
+	unsigned int i;
+	u64 bytes;
+
+	kva->machine = m;
+	kva->start = (unsigned long)physmem_window(m, WINDOW_VMALLOC, &bytes);
+	kva->end = kva->start + bytes;
+	kva->top = kva->start;
+	kva->eager = machine_config(m)->track || KARC_VARIANT != KARC_VARIANT_RELEASE;
+	kva->lazy_max_pages = lazy_max_pages(m);
+	spin_lock_init_rank(&kva->lock, LR_VMAP);
+	INIT_LIST_HEAD(&kva->lazy);
+	for (i = 0; i < NR_SIZE_LISTS; i++)
+		INIT_LIST_HEAD(&kva->by_size[i]);
+}
 
 static int kva_init(struct machine *m)
 {
 	struct kva *kva = hostmem_zalloc(machine_hostmem(m), sizeof(*kva));
-	u64 bytes;
-	int err = -ENOMEM;
+	int err;
 
 	if (!kva)
 		return -ENOMEM;
-	kva->machine = m;
-	kva->start = (unsigned long)physmem_window(m, WINDOW_VMALLOC, &bytes);
-	kva->end = kva->start + bytes;
-	kva->search_from = kva->start;
-	spin_lock_init_rank(&kva->lock, LR_VMAP);
+	kva_setup(kva, m);
+	err = window_init(kva);
+	if (err)
+		goto free_kva;
+	err = -ENOMEM;
 	kva->area_cache = KMEM_CACHE(vmap_area, 0);
 	if (!kva->area_cache)
-		goto free_kva;
+		goto window_exit;
 	err = kmap_init(kva);
 	if (err)
 		goto destroy_cache;
@@ -32,14 +60,27 @@ static int kva_init(struct machine *m)
 	if (err)
 		goto kmap_exit;
 	machine_set_room(m, ROOM_KVA, kva);
+	slab_on_foreign(m, area_say);
+	window_arm(kva);
 	return 0;
 kmap_exit:
 	kmap_exit(kva);
 destroy_cache:
 	kmem_cache_destroy(kva->area_cache);
+window_exit:
+	window_exit(kva);
 free_kva:
 	hostmem_free(machine_hostmem(m), kva);
 	return err;
+}
+
+static void end_left_area(struct machine *m, struct vmap_area *va)
+{
+	const char *kind = va->vm.flags & VM_ALLOC ? "vmalloc area" : "vmap area";
+	unsigned long flags = va->vm.flags & (VM_ALLOC | VM_MAP | VM_RAM | VM_MAP_PUT_PAGES);
+
+	machine_report_left(m, kind, va->vm.caller, 1, (u64)va->nr_mapped << PAGE_SHIFT);
+	area_retire(area_take(va->vm.addr, flags, "vfree", SITE()), false);
 }
 
 static void kva_exit(struct machine *m)
@@ -47,44 +88,56 @@ static void kva_exit(struct machine *m)
 	struct kva *kva = machine_room(m, ROOM_KVA);
 
 	arc_graph_source_unregister(&kva_graph_source);
-	while (kva->areas.rb_node) {
-		struct vmap_area *va = rb_entry(rb_first(&kva->areas), struct vmap_area, node);
-
-		machine_report_left(m, va->vm.flags & VM_ALLOC ? "vmalloc area" : "vmap area",
-				    va->vm.caller, 1, (u64)va->vm.nr_pages << PAGE_SHIFT);
-		area_release(area_take(va->vm.addr));
-	}
+	slab_on_foreign(m, NULL);
+	areas_purge(kva);
+	kva->eager = true;
+	while (kva->areas.rb_node)
+		end_left_area(m, rb_entry(rb_first(&kva->areas), struct vmap_area, node));
+	BUG_ON(kva->holes.rb_node);
+	trap_on_fault(m, NULL);
+	slab_on_foreign(m, NULL);
 	kmap_exit(kva);
 	kmem_cache_destroy(kva->area_cache);
+	window_exit(kva);
 	hostmem_free(machine_hostmem(m), kva);
 	machine_set_room(m, ROOM_KVA, NULL);
+}
+
+static void check_lazy(struct kva *kva, struct check_report *report)
+{
+	unsigned long nr_pages = 0, nr = 0, in_tree = 0;
+	struct vmap_area *va;
+	struct rb_node *n;
+
+	list_for_each_entry(va, &kva->lazy, lazy) {
+		nr++;
+		nr_pages += (va->va_end - va->va_start) >> PAGE_SHIFT;
+	}
+	for (n = rb_first(&kva->areas); n; n = rb_next(n))
+		in_tree += rb_entry(n, struct vmap_area, node)->state == AREA_LAZY;
+	if (nr != in_tree || nr_pages != kva->nr_lazy_pages)
+		check_fail(report, "L1: %lu lazy areas of %lu pages, in the tree %lu, counted %lu",
+			   nr, nr_pages, in_tree, kva->nr_lazy_pages);
+	if (kva->eager && nr)
+		check_fail(report, "L3: %lu lazy areas on a machine that is eager", nr);
 }
 
 static void kva_check(struct machine *m, struct check_report *report)
 {
 	struct kva *kva = machine_room(m, ROOM_KVA);
-	unsigned long end = kva->start, nr = 0, hole = 0;
 
-	for (struct rb_node *n = rb_first(&kva->areas); n; n = rb_next(n)) {
-		const struct vmap_area *va = rb_entry(n, struct vmap_area, node);
-		unsigned long guard = va->vm.flags & VM_NO_GUARD ? 0 : PAGE_SIZE;
-
-		if (va->va_start < end || va->va_end > kva->end || va->va_start >= va->va_end ||
-		    offset_in_page(va->va_start | va->va_end))
-			check_fail(report, "V1: area %lu overlaps or is out of place", nr);
-		if (va->vm.nr_pages * PAGE_SIZE + guard > va->va_end - va->va_start)
-			check_fail(report, "V2: area %lu has no guard page", nr);
-		if (va->va_start <= kva->search_from && va->va_start > end)
-			hole = max(hole, va->va_start - end);
-		end = va->va_end;
-		nr++;
-	}
-	if (hole > kva->skipped_hole)
-		check_fail(report, "V3: a hole of %lu bytes lies below the search, known: %lu",
-			   hole, kva->skipped_hole);
-	if (nr != kva->nr_areas)
-		check_fail(report, "V4: %lu areas, %lu counted", nr, kva->nr_areas);
+	ranges_check(kva, report);
+	window_check(kva, report);
+	check_lazy(kva, report);
 	kmap_check(kva, report);
+}
+
+static unsigned long kva_drain(struct machine *m)
+{
+	struct kva *kva = machine_room(m, ROOM_KVA);
+	unsigned long nr = areas_purge(kva);
+
+	return nr + window_free_tables(kva);
 }
 
 const struct room kva_room = {
@@ -93,4 +146,5 @@ const struct room kva_room = {
 	.init = kva_init,
 	.exit = kva_exit,
 	.check = kva_check,
+	.drain = kva_drain,
 };

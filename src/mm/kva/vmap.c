@@ -1,263 +1,365 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vmap.c - areas of the vmalloc window, and frames mapped into them
+ * vmap.c - areas: made, found, ended
  *
  * What it is
- *	The window is a range of host addresses in which nothing is mapped. An area is a piece of
- *	it; mapping makes the host show frames there, one host mapping for each run of frames that
- *	are neighbours in RAM too. Areas are found by address in a tree and placed first fit.
+ *	An area is a range of the window (ranges.c) with frames in it (window.c) and somebody who
+ *	asked for it. Behind its pages lies a guard page that is never mapped.
  *
  * Objects
- *	struct kva -> areas (rbtree by address) -> vmap_area -> vm_struct -> pages[]
- *	An area of vmalloc() owns its frames and the array; one of vmap() borrows both.
+ *	struct kva -> areas -> vmap_area -> vm_struct -> pages[]
+ *	An area of vmalloc(), or of vmap() with VM_MAP_PUT_PAGES, owns its frames and the array.
+ *	Others borrow the frames and keep no array: the tables know them.
  *
  * Invariants
- *	I1 areas are disjoint, inside the window, page aligned, in the order of the tree
- *	I2 the last page of an area is its guard and is never mapped (but VM_NO_GUARD)
- *	I3 no hole below search_from is larger than skipped_hole
- *	I4 nr_areas counts the tree
+ *	I1 only an area that is AREA_BUSY is found, ended or reported
+ *	I2 vm.pages is valid while vm.nr_pages is not 0
  *
  * Locking
- *	tree, counters, search cache: kva->lock (LR_VMAP, irqs off). Host mappings are changed
- *	without it: an area that is in the tree and not yet returned, or out of it and not yet
- *	freed, is nobody else's.
+ *	state: kva->lock. An area that is AREA_GOING is nobody else's; its entries and mappings are
+ *	changed without kva->lock.
  *
  * Life
- *	area_alloc -> area_map_pages -> used -> area_take (out of the tree after the unmap) -> freed
+ *	area_alloc (going) -> area_map_pages (busy) -> area_take (going) -> area_retire -> lazy.c
  *
  * Worst case
- *	Placing looks at all areas once when a hole of the right size may lie among them, else
- *	starts after the last one placed. The host limits mappings to about 65,000 in all.
+ *	A wrong free looks through the last NR_FREED frees.
  *
  * Unlike Linux
- *	Unmapping is at once, not lazy; areas are not mirrored in the simulated page tables; prot is
- *	not looked at.
+ *	vm_map_ram() has no blocks of its own for small maps: it is vmap() that find_vm_area() does
+ *	not know. vmap_pfn() is absent, there being no memory without struct page.
  */
+#include <stdio.h>
+
 #include <karc/base/err.h>
+#include <karc/base/log.h>
+#include <karc/mm/kva/set_memory.h>
+#include <karc/mm/slab/slab.h>
 #include "internal.h"
 
-#define rb_area(n) rb_entry_safe(n, struct vmap_area, node)
+#define MADE_BY_VMALLOC	(VM_ALLOC | VM_MAP_PUT_PAGES)
 
-/* The area that holds @addr, or NULL. Lock held. */
-struct vmap_area *area_find(struct kva *kva, unsigned long addr)
+/* ---- made ---- */
+
+/* The part of the window that lies in [low, high) of simulated addresses. */
+static bool want_range(const struct kva *kva, const struct area_want *want,
+		       struct range_want *range)
 {
-	struct rb_node *n = kva->areas.rb_node;
+	unsigned long base = kva_simulated(kva, kva->start);
 
-	while (n) {
-		struct vmap_area *va = rb_entry(n, struct vmap_area, node);
+	range->low = kva->start;
+	range->high = kva->end;
+	if (!want->high)
+		return true;
+	if (want->high <= base || want->low >= kva_simulated(kva, kva->end))
+		return false;
+	range->low += max(want->low, base) - base;
+	range->high = min(kva->end, kva->start + (want->high - base));
+	return range->low < range->high;
+}
 
-		if (addr < va->va_start)
-			n = n->rb_left;
-		else if (addr >= va->va_end)
-			n = n->rb_right;
-		else
-			return va;
+/**
+ * area_alloc - a range of the window, nothing mapped in it, AREA_GOING
+ * Errors: NULL: no descriptor, no room, an impossible alignment.
+ */
+struct vmap_area *area_alloc(const struct area_want *want)
+{
+	struct kva *kva = kva_here();
+	struct range_want range = {
+		.size = PAGE_ALIGN(want->size_bytes) +
+			(want->flags & VM_NO_GUARD ? 0 : PAGE_SIZE),
+		.align = max(want->align, PAGE_SIZE),
+	};
+	struct vmap_area *va;
+
+	if (!is_power_of_2(range.align) || range.size <= want->size_bytes - 1 ||
+	    range.size > kva->end - kva->start || !want_range(kva, want, &range))
+		return NULL;
+	va = range_alloc(kva, &range, want->gfp);
+	if (!va && areas_purge(kva))
+		va = range_alloc(kva, &range, want->gfp);
+	if (!va)
+		return NULL;
+	va->vm = (struct vm_struct){
+		.addr = (void *)va->va_start,
+		.size = range.size,
+		.flags = want->flags,
+		.caller = want->site,
+	};
+	return va;
+}
+
+/* It can be found from now on. */
+static void area_publish(struct kva *kva, struct vmap_area *va, struct page **pages,
+			 unsigned int nr_pages)
+{
+	unsigned long irqs;
+
+	spin_lock_irqsave(&kva->lock, irqs);
+	va->vm.pages = pages;
+	va->vm.nr_pages = nr_pages;
+	va->state = AREA_BUSY;
+	WRITE_ONCE(kva->nr_areas, kva->nr_areas + 1);
+	spin_unlock_irqrestore(&kva->lock, irqs);
+}
+
+/* Show @pages from the area's start on, and let it be found. An owner keeps the array. */
+int area_map_pages(struct vmap_area *va, struct page **pages, unsigned int nr_pages,
+		   pgprot_t prot)
+{
+	bool owner = va->vm.flags & MADE_BY_VMALLOC;
+	struct kva *kva = kva_here();
+
+	if (window_map(kva, va->va_start, pages, nr_pages, prot))
+		return -ENOMEM;
+	va->nr_mapped = nr_pages;
+	va->changed = !(pgprot_val(prot) & _PAGE_RW);
+	area_publish(kva, va, owner ? pages : NULL, owner ? nr_pages : 0);
+	return 0;
+}
+
+/* An area that was never found: back it goes. */
+void area_discard(struct vmap_area *va)
+{
+	LIST_HEAD(one);
+
+	list_add(&va->lazy, &one);
+	ranges_free(kva_here(), &one);
+}
+
+/* ---- ended ---- */
+
+static const char *kind_of(unsigned long flags)
+{
+	if (flags & VM_RAM)
+		return "vm_map_ram() area, which vm_unmap_ram() ends";
+	if (flags & MADE_BY_VMALLOC)
+		return "vmalloc() area, which vfree() ends";
+	if (flags & VM_MAP)
+		return "vmap() area, which vunmap() ends";
+	return "get_vm_area() area, which free_vm_area() ends";
+}
+
+/* The last free of a range that holds @addr, or NULL. Lock held. */
+static const struct freed_area *last_free(const struct kva *kva, unsigned long addr)
+{
+	unsigned int i;
+
+	for (i = 1; i <= NR_FREED; i++) {
+		const struct freed_area *f = &kva->freed[(kva->next_freed - i) % NR_FREED];
+
+		if (addr >= f->va_start && addr < f->va_end)
+			return f;
 	}
 	return NULL;
 }
 
-/* The lowest area that ends above @addr, or NULL. */
-static struct vmap_area *area_above(struct kva *kva, unsigned long addr)
+static void print_site(char *buf, size_t bytes, const char *what, const struct site *site)
 {
-	struct rb_node *n = kva->areas.rb_node;
-	struct vmap_area *best = NULL;
+	size_t used = strnlen(buf, bytes);
 
-	while (n) {
-		struct vmap_area *va = rb_entry(n, struct vmap_area, node);
-
-		if (va->va_end > addr) {
-			best = va;
-			n = n->rb_left;
-		} else {
-			n = n->rb_right;
-		}
-	}
-	return best;
+	if (site)
+		snprintf(buf + used, bytes - used, "%s %s:%d %s()", what, site->file, site->line,
+			 site->func);
 }
 
-static void area_insert(struct kva *kva, struct vmap_area *va)
+/* What is known of an address that was to be freed. Lock held. */
+static void describe(const struct kva *kva, unsigned long addr, char *buf, size_t bytes)
 {
-	struct rb_node **link = &kva->areas.rb_node, *parent = NULL;
+	const struct vmap_area *va = area_find(kva, addr);
+	const struct freed_area *freed;
 
-	while (*link) {
-		parent = *link;
-		if (va->va_start < rb_entry(parent, struct vmap_area, node)->va_start)
-			link = &parent->rb_left;
-		else
-			link = &parent->rb_right;
+	if (addr - kva->start >= kva->end - kva->start) {
+		snprintf(buf, bytes, "not in the vmalloc window");
+		if (virt_addr_valid((void *)addr) && !PageSlab(virt_to_head_page((void *)addr)))
+			print_site(buf, bytes, "; a frame, taken at",
+				   page_site(virt_to_page((void *)addr)));
+		return;
 	}
-	rb_link_node(&va->node, parent, link);
-	rb_insert_color(&va->node, &kva->areas);
-	WRITE_ONCE(kva->nr_areas, kva->nr_areas + 1);
-}
-
-/* First fit from @from; 0 if there is no hole. Remembers the largest hole it skipped. */
-static unsigned long find_hole(struct kva *kva, unsigned long from, unsigned long size,
-			       unsigned long align)
-{
-	struct vmap_area *va = area_above(kva, from);
-	unsigned long low = from;
-
-	for (;;) {
-		unsigned long at = ALIGN(low, align);
-		unsigned long high = va ? va->va_start : kva->end;
-
-		if (at >= low && at < high && high - at >= size)
-			return at;
-		if (!va)
-			return 0;
-		if (high > low)
-			kva->skipped_hole = max(kva->skipped_hole, high - low);
-		low = va->va_end;
-		va = rb_area(rb_next(&va->node));
+	if (va && va->state == AREA_BUSY) {
+		snprintf(buf, bytes, "%lu bytes inside a %s", addr - va->va_start,
+			 kind_of(va->vm.flags));
+		print_site(buf, bytes, "; made at", va->vm.caller);
+		return;
+	}
+	freed = last_free(kva, addr);
+	snprintf(buf, bytes, freed ? "freed before" : "nothing was here lately");
+	if (freed) {
+		print_site(buf, bytes, " at", freed->freed);
+		print_site(buf, bytes, "; made at", freed->made);
 	}
 }
 
-/* I3: what lies below search_from need not be looked at for a larger request. */
-static unsigned long place_area(struct kva *kva, unsigned long size, unsigned long align)
+static void remember_free(struct kva *kva, const struct vmap_area *va, const struct site *site)
 {
-	unsigned long at;
+	struct freed_area *f = &kva->freed[kva->next_freed++ % NR_FREED];
 
-	if (size <= kva->skipped_hole || align > PAGE_SIZE || kva->search_from == kva->start) {
-		kva->search_from = kva->start;
-		kva->skipped_hole = 0;
-	}
-	at = find_hole(kva, kva->search_from, size, align);
-	if (!at)
-		return 0;
-	if (at > kva->search_from) {
-		/* What alignment wasted before the area is a hole too. */
-		kva->skipped_hole = max(kva->skipped_hole, align > PAGE_SIZE ? align : 0UL);
-		kva->search_from = at;
-	}
-	return at;
+	*f = (struct freed_area){ va->va_start, va->va_end, va->vm.caller, site };
 }
 
-/**
- * area_alloc - a piece of the window, nothing mapped in it
- * @size_bytes: without the guard page
- * Errors: NULL: no descriptor, no room, an impossible alignment.
+static bool may_end(const struct vmap_area *va, const void *addr, unsigned long flags)
+{
+	unsigned long kind = va->vm.flags & (MADE_BY_VMALLOC | VM_RAM);
+
+	if (va->state != AREA_BUSY || va->vm.addr != addr)
+		return false;
+	return flags ? va->vm.flags & flags : !kind;
+}
+
+/*
+ * The area that starts at @addr is the caller's now (AREA_GOING). @flags: it must have one of
+ * them; 0: it must be of no special kind. What is wrong is reported and stays: NULL.
  */
-struct vmap_area *area_alloc(unsigned long size_bytes, unsigned long align, unsigned long flags,
-			     gfp_t gfp, const struct site *site)
-{
-	struct kva *kva = kva_here();
-	unsigned long size = PAGE_ALIGN(size_bytes) + (flags & VM_NO_GUARD ? 0 : PAGE_SIZE);
-	struct vmap_area *va;
-	unsigned long irqs;
-
-	align = max(align, PAGE_SIZE);
-	if (!is_power_of_2(align) || size < size_bytes || size > kva->end - kva->start)
-		return NULL;
-	va = kmem_cache_alloc(kva->area_cache, gfp & ~(__GFP_HIGHMEM | __GFP_ZERO));
-	if (!va)
-		return NULL;
-	spin_lock_irqsave(&kva->lock, irqs);
-	va->va_start = place_area(kva, size, align);
-	if (va->va_start) {
-		va->va_end = va->va_start + size;
-		va->vm = (struct vm_struct){
-			.addr = (void *)va->va_start,
-			.size = size,
-			.flags = flags,
-			.caller = site,
-		};
-		area_insert(kva, va);
-	}
-	spin_unlock_irqrestore(&kva->lock, irqs);
-	if (!va->va_start) {
-		kmem_cache_free(kva->area_cache, va);
-		return NULL;
-	}
-	return va;
-}
-
-/* Out of the tree and gone. Nothing is mapped in it. */
-void area_free(struct vmap_area *va)
-{
-	struct kva *kva = kva_here();
-	struct vmap_area *before;
-	unsigned long irqs;
-
-	spin_lock_irqsave(&kva->lock, irqs);
-	before = rb_area(rb_prev(&va->node));
-	rb_erase(&va->node, &kva->areas);
-	WRITE_ONCE(kva->nr_areas, kva->nr_areas - 1);
-	kva->search_from = min(kva->search_from, before ? before->va_end : kva->start);
-	spin_unlock_irqrestore(&kva->lock, irqs);
-	kmem_cache_free(kva->area_cache, va);
-}
-
-/* Show @pages from the area's start on, one host mapping for each run of neighbours. */
-int area_map_pages(struct vmap_area *va, struct page **pages, unsigned int nr_pages)
-{
-	struct machine *m = kva_here()->machine;
-	unsigned int i = 0;
-
-	while (i < nr_pages) {
-		unsigned long pfn = page_to_pfn(pages[i]);
-		unsigned int run = 1;
-
-		while (i + run < nr_pages && page_to_pfn(pages[i + run]) == pfn + run)
-			run++;
-		if (physmem_window_map(m, (char *)va->vm.addr + i * PAGE_SIZE, pfn, run)) {
-			physmem_window_unmap(m, va->vm.addr, i);
-			return -ENOMEM;
-		}
-		i += run;
-	}
-	va->vm.pages = pages;
-	va->vm.nr_pages = nr_pages;
-	return 0;
-}
-
-/* The area that starts at @addr, with nothing mapped in it any more; NULL if there is none. */
-struct vmap_area *area_take(const void *addr)
+struct vmap_area *area_take(const void *addr, unsigned long flags, const char *who,
+			    const struct site *site)
 {
 	struct kva *kva = kva_here();
 	struct vmap_area *va;
 	unsigned long irqs;
+	char what[256], here[160] = "";
 
 	spin_lock_irqsave(&kva->lock, irqs);
 	va = area_find(kva, (unsigned long)addr);
+	if (va && may_end(va, addr, flags)) {
+		va->state = AREA_GOING;
+		WRITE_ONCE(kva->nr_areas, kva->nr_areas - 1);
+		remember_free(kva, va, site);
+		spin_unlock_irqrestore(&kva->lock, irqs);
+		return va;
+	}
+	describe(kva, (unsigned long)addr, what, sizeof(what));
 	spin_unlock_irqrestore(&kva->lock, irqs);
-	if (!va || va->vm.addr != addr)
-		return NULL;
-	physmem_window_unmap(kva->machine, va->vm.addr, va->vm.nr_pages);
-	return va;
+	print_site(here, sizeof(here), " at", site);
+	WARN(1, "Trying to %s() nonexistent vm area, or not its start%s: %s", who, here, what);
+	kmem_dump_obj(addr);
+	return NULL;
 }
 
-void *vmap_site(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot,
-		const struct site *site)
+/* For the slab room, of an address that it was to free. */
+void area_say(const void *addr)
 {
+	struct kva *kva = kva_here();
+	unsigned long irqs;
+	char what[256];
+
+	if (!is_vmalloc_addr(addr))
+		return;
+	spin_lock_irqsave(&kva->lock, irqs);
+	describe(kva, (unsigned long)addr, what, sizeof(what));
+	spin_unlock_irqrestore(&kva->lock, irqs);
+	pr_warn("%s\n", what);
+}
+
+/* ---- vmap ---- */
+
+static void *map_frames(struct page **pages, unsigned int count, unsigned long flags,
+			pgprot_t prot, const struct site *site)
+{
+	const struct area_want want = {
+		.size_bytes = (unsigned long)count << PAGE_SHIFT,
+		.flags = flags, .gfp = GFP_KERNEL, .site = site,
+	};
 	struct vmap_area *va;
 
-	(void)prot;
 	might_sleep_site(site);
+	WARN(in_interrupt(), "vmap in interrupt context at %s:%d", site->file, site->line);
 	if (!count || count > physmem_nr_frames(karc_cpu->machine))
 		return NULL;
-	va = area_alloc((unsigned long)count << PAGE_SHIFT, PAGE_SIZE,
-			VM_MAP | (flags & (VM_NO_GUARD | VM_MAP_PUT_PAGES)), GFP_KERNEL, site);
+	va = area_alloc(&want);
 	if (!va)
 		return NULL;
-	if (area_map_pages(va, pages, count)) {
-		area_free(va);
+	if (area_map_pages(va, pages, count, prot)) {
+		area_discard(va);
 		return NULL;
 	}
 	return va->vm.addr;
 }
 
-void vunmap(const void *addr)
+void *vmap_site(struct page **pages, unsigned int count, unsigned long flags, pgprot_t prot,
+		const struct site *site)
+{
+	flags &= VM_NO_GUARD | VM_MAP_PUT_PAGES | VM_USERMAP;
+	return map_frames(pages, count, VM_MAP | flags, prot, site);
+}
+
+void vunmap_site(const void *addr, const struct site *site)
 {
 	struct vmap_area *va;
 
 	if (!addr)
 		return;
-	WARN(in_interrupt(), "vunmap in interrupt context");
-	va = area_take(addr);
-	if (!WARN(!va, "Trying to vunmap() nonexistent vm area"))
-		area_free(va);
+	WARN(in_interrupt(), "vunmap in interrupt context at %s:%d", site->file, site->line);
+	va = area_take(addr, VM_MAP, "vunmap", site);
+	if (!va)
+		return;
+	/* The frames and the array stay whose they were. */
+	va->vm.flags &= ~VM_MAP_PUT_PAGES;
+	va->vm.nr_pages = 0;
+	area_retire(va, false);
 }
+
+void (vunmap)(const void *addr)
+{
+	vunmap_site(addr, SITE());
+}
+
+void *vm_map_ram_site(struct page **pages, unsigned int count, int node, const struct site *site)
+{
+	(void)node;
+	return map_frames(pages, count, VM_RAM, PAGE_KERNEL, site);
+}
+
+void vm_unmap_ram_site(const void *mem, unsigned int count, const struct site *site)
+{
+	struct vmap_area *va;
+
+	might_sleep_site(site);
+	va = area_take(mem, VM_RAM, "vm_unmap_ram", site);
+	if (!va)
+		return;
+	WARN(va->nr_mapped != count, "vm_unmap_ram() of %u pages, %u were mapped, at %s:%d", count,
+	     va->nr_mapped, site->file, site->line);
+	area_retire(va, false);
+}
+
+void vm_unmap_aliases(void)
+{
+	might_sleep();
+	areas_purge(kva_here());
+}
+
+/* ---- bare areas ---- */
+
+struct vm_struct *get_vm_area_site(unsigned long size, unsigned long flags,
+				   const struct site *site)
+{
+	const struct area_want want = {
+		.size_bytes = size, .flags = flags & ~(MADE_BY_VMALLOC | VM_RAM),
+		.align = flags & VM_IOREMAP ? roundup_pow_of_two(clamp(size, PAGE_SIZE,
+								       PMD_SIZE)) : 0,
+		.gfp = GFP_KERNEL, .site = site,
+	};
+	struct vmap_area *va;
+
+	might_sleep_site(site);
+	if (!size)
+		return NULL;
+	va = area_alloc(&want);
+	if (!va)
+		return NULL;
+	area_publish(kva_here(), va, NULL, 0);
+	return &va->vm;
+}
+
+void free_vm_area_site(struct vm_struct *vm, const struct site *site)
+{
+	struct vmap_area *va = vm ? area_take(vm->addr, 0, "free_vm_area", site) : NULL;
+
+	if (va)
+		area_retire(va, false);
+}
+
+/* ---- found ---- */
 
 bool is_vmalloc_addr(const void *p)
 {
@@ -271,22 +373,23 @@ struct vm_struct *find_vm_area(const void *addr)
 	struct kva *kva = kva_here();
 	struct vmap_area *va;
 	unsigned long irqs;
+	bool found;
 
 	spin_lock_irqsave(&kva->lock, irqs);
 	va = area_find(kva, (unsigned long)addr);
+	found = va && va->state == AREA_BUSY && !(va->vm.flags & VM_RAM);
 	spin_unlock_irqrestore(&kva->lock, irqs);
-	return va ? &va->vm : NULL;
+	return found ? &va->vm : NULL;
 }
 
 struct page *vmalloc_to_page(const void *addr)
 {
-	const struct vm_struct *vm = find_vm_area(addr);
-	unsigned long i;
+	pte_t entry;
 
-	if (!vm)
+	if (WARN(!is_vmalloc_addr(addr), "vmalloc_to_page() of what is no vmalloc address"))
 		return NULL;
-	i = ((unsigned long)addr - (unsigned long)vm->addr) >> PAGE_SHIFT;
-	return i < vm->nr_pages ? vm->pages[i] : NULL;
+	entry = window_entry(kva_here(), (unsigned long)addr);
+	return pte_present(entry) ? pte_page(entry) : NULL;
 }
 
 unsigned long vmalloc_to_pfn(const void *addr)
@@ -296,7 +399,67 @@ unsigned long vmalloc_to_pfn(const void *addr)
 	return page ? page_to_pfn(page) : 0;
 }
 
+unsigned long vmalloc_simulated(const void *addr)
+{
+	return kva_simulated(kva_here(), (unsigned long)addr);
+}
+
+unsigned long vmalloc_end(void)
+{
+	return kva_simulated(kva_here(), kva_here()->end);
+}
+
+struct mm_struct *karc_init_mm(void)
+{
+	return &kva_here()->kernel_mm;
+}
+
 unsigned long vmap_nr_areas(struct machine *m)
 {
 	return READ_ONCE(((struct kva *)machine_room(m, ROOM_KVA))->nr_areas);
+}
+
+/* ---- protection ---- */
+
+static int set_memory(unsigned long addr, int nr_pages, u64 set, u64 clear)
+{
+	struct kva *kva = kva_here();
+	struct vmap_area *va;
+	unsigned long irqs;
+	bool inside;
+
+	if (WARN(offset_in_page(addr) || nr_pages < 0, "set_memory() of a part of a page"))
+		return -EINVAL;
+	if (!nr_pages)
+		return 0;
+	spin_lock_irqsave(&kva->lock, irqs);
+	va = area_find(kva, addr);
+	inside = va && va->state == AREA_BUSY &&
+		 (unsigned long)nr_pages <= (va->va_end - addr) >> PAGE_SHIFT;
+	if (inside)
+		va->changed = true;
+	spin_unlock_irqrestore(&kva->lock, irqs);
+	if (!inside || !window_change(kva, addr, (unsigned long)nr_pages, set, clear))
+		return -EINVAL;
+	return 0;
+}
+
+int set_memory_ro(unsigned long addr, int nr_pages)
+{
+	return set_memory(addr, nr_pages, 0, _PAGE_RW | _PAGE_DIRTY);
+}
+
+int set_memory_rw(unsigned long addr, int nr_pages)
+{
+	return set_memory(addr, nr_pages, _PAGE_RW | _PAGE_DIRTY, 0);
+}
+
+int set_memory_x(unsigned long addr, int nr_pages)
+{
+	return set_memory(addr, nr_pages, 0, _PAGE_NX);
+}
+
+int set_memory_nx(unsigned long addr, int nr_pages)
+{
+	return set_memory(addr, nr_pages, _PAGE_NX, 0);
 }

@@ -42,8 +42,9 @@
  * Unlike Linux
  *	Tables are freed by their own count, which needs mmap_lock for writing. The neighbours'
  *	floor and ceiling matter only where truncation may walk: it holds no mmap_lock, and relies
- *	on the tables of every mapping that its file still lists. Entries of 1 GiB, the kernel half
- *	and five levels are absent; 2 MiB entries have helpers but nothing here makes them.
+ *	on the tables of every mapping that its file still lists. The kernel half is in init_mm's
+ *	tables (see kva) and in nobody else's. Entries of 1 GiB and five levels are absent; 2 MiB
+ *	entries have helpers but nothing here makes them.
  */
 #include <karc/base/err.h>
 #include <karc/hw/machine.h>
@@ -58,7 +59,8 @@
 #include "internal.h"
 
 #define LEDGER_KIND		"pgtable"
-#define GFP_PGTABLE_USER	(GFP_KERNEL | __GFP_ZERO | __GFP_ACCOUNT)
+#define GFP_PGTABLE_KERNEL	(GFP_KERNEL | __GFP_ZERO)
+#define GFP_PGTABLE_USER	(GFP_PGTABLE_KERNEL | __GFP_ACCOUNT)
 
 static const char *const level_names[PGTABLE_LEVELS] = { "pte", "pmd", "pud", "pgd" };
 
@@ -84,7 +86,9 @@ pgprot_t vm_get_page_prot(unsigned long vm_flags)
 
 static struct page *table_alloc(struct mm_struct *mm, unsigned int level, const struct site *site)
 {
-	struct page *table = alloc_pages_site(GFP_PGTABLE_USER, 0, site);
+	/* A space without room for users is the kernel's own: nobody's group pays for it. */
+	gfp_t gfp = mm->task_size ? GFP_PGTABLE_USER : GFP_PGTABLE_KERNEL;
+	struct page *table = alloc_pages_site(gfp, 0, site);
 
 	if (!table)
 		return NULL;

@@ -78,6 +78,46 @@ static void areas_of_all_cpus_are_apart(void **state)
 	assert_int_equal(phys_nr_free(this_machine()), before);
 }
 
+struct with_head {
+	char pad[5000];
+	struct rcu_head rcu;
+};
+
+/* Memory of both kinds, each with and without a head, to be freed when nobody reads any more. */
+static long frees_after_readers(struct storm_worker *w)
+{
+	for (unsigned int i = 0; i < 40; i++) {
+		struct with_head *p = rnd_chance(&w->rnd, 1, 2) ? vmalloc(sizeof(*p)) :
+								  kmalloc(sizeof(*p), GFP_KERNEL);
+
+		assert_non_null(p);
+		memset(p, (int)w->index, sizeof(*p));
+		rcu_read_lock();
+		assert_int_equal(p->pad[4999], w->index);
+		rcu_read_unlock();
+		if (rnd_chance(&w->rnd, 1, 4))
+			kvfree_rcu(p);
+		else
+			kvfree_rcu(p, rcu);
+	}
+	return 0;
+}
+
+static void both_kinds_are_freed_after_readers_from_many_fibers(void **state)
+{
+	unsigned long before;
+	struct storm storm;
+	(void)state;
+
+	machine_quiesce(this_machine());
+	before = phys_nr_free(this_machine());
+	storm_run(&storm, 3, frees_after_readers, NULL);
+	rcu_barrier();
+	machine_quiesce(this_machine());
+	assert_int_equal(vmap_nr_areas(this_machine()), 0);
+	assert_int_equal(phys_nr_free(this_machine()), before);
+}
+
 /* One word of each frame is this CPU's. */
 static long maps_aliases(struct storm_worker *w)
 {
@@ -161,6 +201,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		KARC_TESTS(areas_of_all_cpus_are_apart),
+		KARC_TESTS(both_kinds_are_freed_after_readers_from_many_fibers),
 		KARC_TESTS(aliases_show_the_same_frame_on_all_cpus),
 		karc_unit_test_config(high_frames_have_one_shared_address_and_many_own, 4,
 				      &with_highmem),

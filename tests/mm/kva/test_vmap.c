@@ -48,7 +48,10 @@ static void aliases_see_the_same_memory(void **state)
 		assert_ptr_equal(vmalloc_to_page(a + i * PAGE_SIZE), pages[i]);
 		assert_int_equal(page_count(pages[i]), 1);
 	}
-	assert_int_equal(find_vm_area(a)->nr_pages, NR);
+	/* The array was the caller's: nobody remembers it. */
+	assert_null(find_vm_area(a)->pages);
+	assert_int_equal(find_vm_area(a)->flags, VM_MAP);
+	assert_null(find_vm_area(b));
 	assert_null(find_vm_area(pages));
 	vunmap(a);
 	vm_unmap_ram(b, 2 * NR);
@@ -90,28 +93,111 @@ static void nonsense_is_refused(void **state)
 	put_frames(pages);
 }
 
+/* Each call that allocates, and what ends it. */
+enum maker { BY_VMAP, BY_RAM, BY_AREA, BY_USER, BY_ALIGNED, BY_RANGE, NR_MAKERS };
+
 static struct page *nth_pages[NR];
 static void *nth_p;
 
-static long nth_vmap(void *arg)
+static long nth_make(void *arg)
 {
-	(void)arg;
-	nth_p = vmap(nth_pages, NR, VM_MAP, PAGE_KERNEL);
+	unsigned long top = VMALLOC_START + (64UL << 20);
+
+	switch ((enum maker)(unsigned long)arg) {
+	case BY_VMAP:
+		nth_p = vmap(nth_pages, NR, VM_MAP, PAGE_KERNEL);
+		break;
+	case BY_RAM:
+		nth_p = vm_map_ram(nth_pages, NR, NUMA_NO_NODE);
+		break;
+	case BY_AREA:
+		nth_p = get_vm_area(5 * PAGE_SIZE, VM_IOREMAP);
+		break;
+	case BY_USER:
+		nth_p = vmalloc_user(NR * PAGE_SIZE);
+		break;
+	case BY_ALIGNED:
+		nth_p = __vmalloc_node(NR * PAGE_SIZE, 4 * PMD_SIZE, GFP_NOFS, NUMA_NO_NODE, NULL);
+		break;
+	default:
+		nth_p = __vmalloc_node_range(NR * PAGE_SIZE, PMD_SIZE, top, top + (8UL << 20),
+					     GFP_NOIO, PAGE_KERNEL, VM_NO_GUARD, NUMA_NO_NODE,
+					     NULL);
+	}
 	return nth_p ? 0 : -ENOMEM;
 }
 
-static void nth_vunmap(void *arg)
+static void nth_undo(void *arg)
+{
+	switch ((enum maker)(unsigned long)arg) {
+	case BY_VMAP:
+		vunmap(nth_p);
+		break;
+	case BY_RAM:
+		vm_unmap_ram(nth_p, NR);
+		break;
+	case BY_AREA:
+		free_vm_area(nth_p);
+		break;
+	default:
+		vfree(nth_p);
+	}
+}
+
+static void nth_snapshot(void *arg, u64 values[FIXTURE_SNAPSHOT_MAX])
 {
 	(void)arg;
-	vunmap(nth_p);
+	machine_quiesce(this_machine());
+	values[0] = phys_nr_free(this_machine());
+	values[1] = vmap_nr_areas(this_machine());
+	values[2] = kva_here()->top;
+	values[3] = kva_here()->window.nr_starts;
+	values[4] = mm_pgtables_bytes(&init_mm);
 }
 
 static void injected_failure_changes_nothing(void **state)
 {
+	void *first = vmalloc(PAGE_SIZE);
+
 	(void)state;
 	take_frames(nth_pages);
-	assert_true(fixture_fail_nth(.body = nth_vmap, .undo = nth_vunmap) >= 1);
+	for (unsigned long maker = 0; maker < NR_MAKERS; maker++)
+		assert_true(fixture_fail_nth(.body = nth_make, .undo = nth_undo,
+					     .snapshot = nth_snapshot, .arg = (void *)maker) >= 1);
 	put_frames(nth_pages);
+	vfree(first);
+}
+
+static void a_range_of_ones_own_is_kept(void **state)
+{
+	unsigned long low = VMALLOC_START + (16UL << 20), at;
+	void *p[5];
+
+	(void)state;
+	/* Two areas of three pages and a guard fit into eight pages; then it is full. */
+	for (int i = 0; i < 3; i++)
+		p[i] = __vmalloc_node_range(3 * PAGE_SIZE, 1, low, low + 8 * PAGE_SIZE, GFP_KERNEL,
+					    PAGE_KERNEL, 0, NUMA_NO_NODE, NULL);
+	assert_int_equal(vmalloc_simulated(p[0]), low);
+	assert_int_equal(vmalloc_simulated(p[1]), low + 4 * PAGE_SIZE);
+	assert_null(p[2]);
+	/* What lies before them serves others, to the last page. */
+	p[2] = vmalloc((16UL << 20) - PAGE_SIZE);
+	assert_int_equal(vmalloc_simulated(p[2]), VMALLOC_START);
+	p[3] = vmalloc(1);
+	at = vmalloc_simulated(p[3]);
+	assert_int_equal(at, low + 8 * PAGE_SIZE);
+	/* A hole of just the right place serves an alignment that leaves nothing over. */
+	vfree(p[2]);
+	p[2] = __vmalloc_node((16UL << 20) - PAGE_SIZE, 4UL << 20, GFP_KERNEL, NUMA_NO_NODE, NULL);
+	assert_true(IS_ALIGNED((unsigned long)p[2], 4UL << 20));
+	assert_null(__vmalloc_node_range(1, 1, 4096, 8192, GFP_KERNEL, PAGE_KERNEL, 0,
+					 NUMA_NO_NODE, NULL));
+	assert_null(__vmalloc_node_range(1, 1, VMALLOC_END, ~0UL, GFP_KERNEL, PAGE_KERNEL, 0,
+					 NUMA_NO_NODE, NULL));
+	assert_int_equal(machine_check(this_machine()), 0);
+	for (int i = 0; i < 4; i++)
+		vfree(p[i]);
 }
 
 static void many_areas_live_at_once(void **state)
@@ -142,7 +228,7 @@ static void check_finds_overlap_and_wrong_counts(void **state)
 	assert_non_null(strstr(report.last, "V4"));
 	kva_here()->nr_areas--;
 	va->va_end += PAGE_SIZE;
-	kva_room.check(this_machine(), &report);
+	ranges_check(kva_here(), &report);
 	assert_int_equal(report.nr_violations, 2);
 	assert_non_null(strstr(report.last, "V1"));
 	va->va_end -= PAGE_SIZE;
@@ -187,6 +273,7 @@ int main(void)
 		karc_unit_test(put_pages_flag_hands_the_frames_over),
 		karc_unit_test(nonsense_is_refused),
 		KARC_TESTS(injected_failure_changes_nothing),
+		karc_unit_test(a_range_of_ones_own_is_kept),
 		karc_unit_test(many_areas_live_at_once),
 		karc_unit_test(check_finds_overlap_and_wrong_counts),
 		cmocka_unit_test(forgotten_areas_are_named_by_site),

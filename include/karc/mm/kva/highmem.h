@@ -12,42 +12,62 @@
 
 #include <karc/base/site.h>
 #include <karc/hw/context.h>
+#include <karc/mm/phys/folio.h>
 #include <karc/mm/phys/page.h>
 
 /**
  * kmap - an address that all CPUs may use, until kunmap()
  *
  * Counts: the address stays until each kmap() has its kunmap(page).
- * Context: may sleep: waits for an address when all are taken.
- * Model:   Linux 6.1; unmapped with the last kunmap(), not later.
+ * Context: may sleep: waits for an address when all are taken; kunmap() too.
+ * Errors:  none. kunmap() of a frame that is not mapped is reported.
+ * Model:   Linux 6.1. Where nothing tracks, the address may go on showing the frame after the last
+ *          kunmap() until kmap_flush_unused() or a number of others; page_address() is NULL.
  */
 void *kmap_site(struct page *page, const struct site *site);
-void kunmap(struct page *page);
+void kunmap_site(struct page *page, const struct site *site);
 #define kmap(page) kmap_site(page, SITE())
+#define kunmap(page) kunmap_site(page, SITE())
+
+/* Unmap now what nobody uses any more. Context: any. */
+void kmap_flush_unused(void);
 
 /**
- * kmap_local_page - an address for the caller alone
+ * kmap_local_page - an address for the running task alone
  *
- * Context: any. Never fails; the addresses for it are KMAP_LOCAL_SLOTS at once, more is a BUG.
+ * The mapping stays when the task is switched out and when it moves to another CPU. Mappings are
+ * undone in reverse order by the task that made them; others are reported, as are those that a
+ * task has when it ends. Any address inside the page will do for kunmap_local().
+ * Frames of lowmem have their address anyway; a machine that tracks remembers these too.
+ * Context: any; what an interrupt maps it unmaps.
+ * Errors:  a BUG: more than KM_MAX_IDX of one task, more than KMAP_LOCAL_SLOTS of all.
+ * Model:   Linux 6.1.
  */
 void *kmap_local_page_site(struct page *page, const struct site *site);
-void kunmap_local_address(const void *addr);
+void kunmap_local_address(const void *addr, const struct site *site);
 #define kmap_local_page(page) kmap_local_page_site(page, SITE())
 #define kmap_local_pfn(pfn) kmap_local_page(pfn_to_page(pfn))
+/* The address of byte @offset of a folio, good to the end of its page. */
+#define kmap_local_folio(folio, offset) \
+	((void *)((char *)kmap_local_page(folio_page(folio, (offset) / PAGE_SIZE)) + \
+		  (offset) % PAGE_SIZE))
 #define kunmap_local(addr) do {							\
 	static_assert(!__same_type((addr), struct page *), "give the address, not the page"); \
-	kunmap_local_address(addr);						\
+	kunmap_local_address(addr, SITE());					\
 } while (0)
 
-#define KMAP_LOCAL_SLOTS	1024
+#define KM_MAX_IDX		16
+#define KMAP_LOCAL_SLOTS	2048
+#define KMAP_IDLE_MAX		512	/* mappings kept though nobody uses them */
 
-/* The same with preemption off in between: nothing inside may sleep. */
+/* The same with preemption off in between: whoever sleeps inside is reported with both places. */
 void *kmap_atomic_site(struct page *page, const struct site *site);
-void kunmap_atomic_address(const void *addr);
+void kunmap_atomic_address(const void *addr, const struct site *site);
 #define kmap_atomic(page) kmap_atomic_site(page, SITE())
+#define kmap_atomic_pfn(pfn) kmap_atomic(pfn_to_page(pfn))
 #define kunmap_atomic(addr) do {						\
 	static_assert(!__same_type((addr), struct page *), "give the address, not the page"); \
-	kunmap_atomic_address(addr);						\
+	kunmap_atomic_address(addr, SITE());					\
 } while (0)
 
 /* The frame behind an address of the direct map or of kmap; NULL if there is none. */
@@ -127,13 +147,63 @@ static inline void memzero_page(struct page *page, size_t offset, size_t len)
 	kunmap_local(p);
 }
 
-static inline void zero_user_segments(struct page *page, unsigned int start1, unsigned int end1,
-				      unsigned int start2, unsigned int end2)
+static inline void memset_page(struct page *page, size_t offset, int value, size_t len)
 {
-	if (end1 > start1)
-		memzero_page(page, start1, end1 - start1);
-	if (end2 > start2)
-		memzero_page(page, start2, end2 - start2);
+	char *p = kmap_local_page(page);
+
+	VM_BUG_ON(offset + len > PAGE_SIZE);
+	memset(p + offset, value, len);
+	kunmap_local(p);
+}
+
+/* Two pages, or ranges of one page that do not overlap. */
+static inline void memcpy_page(struct page *to, size_t to_offset, struct page *from,
+			       size_t from_offset, size_t len)
+{
+	char *dst = kmap_local_page(to);
+	char *src = kmap_local_page(from);
+
+	VM_BUG_ON(to_offset + len > PAGE_SIZE || from_offset + len > PAGE_SIZE);
+	memcpy(dst + to_offset, src + from_offset, len);
+	kunmap_local(src);
+	kunmap_local(dst);
+}
+
+/* The ranges may overlap: inside one page they need one address, not two. */
+static inline void memmove_page(struct page *to, size_t to_offset, struct page *from,
+				size_t from_offset, size_t len)
+{
+	char *p;
+
+	if (to != from) {
+		memcpy_page(to, to_offset, from, from_offset, len);
+		return;
+	}
+	p = kmap_local_page(to);
+	VM_BUG_ON(to_offset + len > PAGE_SIZE || from_offset + len > PAGE_SIZE);
+	memmove(p + to_offset, p + from_offset, len);
+	kunmap_local(p);
+}
+
+/* Zero two ranges of the (compound) page; an end beyond it is a BUG, an empty range is none. */
+void zero_user_segments(struct page *page, unsigned int start1, unsigned int end1,
+			unsigned int start2, unsigned int end2);
+
+static inline void folio_zero_segments(struct folio *folio, size_t start1, size_t end1,
+				       size_t start2, size_t end2)
+{
+	zero_user_segments(&folio->page, (unsigned int)start1, (unsigned int)end1,
+			   (unsigned int)start2, (unsigned int)end2);
+}
+
+static inline void folio_zero_segment(struct folio *folio, size_t start, size_t end)
+{
+	folio_zero_segments(folio, start, end, 0, 0);
+}
+
+static inline void folio_zero_range(struct folio *folio, size_t start, size_t length)
+{
+	folio_zero_segment(folio, start, start + length);
 }
 
 static inline void zero_user_segment(struct page *page, unsigned int start, unsigned int end)

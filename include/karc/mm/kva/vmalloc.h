@@ -12,11 +12,18 @@
 /**
  * vfree - give vmalloc() memory back
  *
- * Takes:   @addr; NULL is ignored. What is not the start of an area is reported.
- * Context: any.
- * Model:   Linux 6.1; never deferred, because it cannot sleep here.
+ * Takes:   @addr; NULL is ignored. What is not the start of an area of vmalloc(), or of vmap() with
+ *          VM_MAP_PUT_PAGES, is reported with both sites, and left alone.
+ * Context: any. In atomic context nothing is unmapped, unless far too much waits: the memory waits
+ *          for the next vmalloc() of its size, or for the purge, at the latest in
+ *          machine_quiesce(). On a machine that tracks, and in debug builds, it is unmapped here
+ *          and a later touch is an Oops.
+ * Model:   Linux 6.1, but for spinlocks: they may be held.
  */
+void vfree_site(const void *addr, const struct site *site);
 void vfree(const void *addr);
+#define vfree(addr) vfree_site(addr, SITE())
+#define vfree_atomic(addr) vfree_site(addr, SITE())
 
 /**
  * vmalloc - @size_bytes of memory, in whole pages, from any zone
@@ -27,7 +34,7 @@ void vfree(const void *addr);
  */
 KARC_MUST_CHECK void *__vmalloc_node_site(unsigned long size_bytes, unsigned long align,
 					  gfp_t gfp, int node, const struct site *site)
-	KARC_MALLOC(vfree, 1);
+	KARC_MALLOC(vfree_site, 1);
 #define __vmalloc_node(size, align, gfp, node, caller) \
 	((void)(caller), __vmalloc_node_site(size, align, gfp, node, SITE()))
 #define __vmalloc(size, gfp) __vmalloc_node_site(size, 1, gfp, NUMA_NO_NODE, SITE())
@@ -37,8 +44,43 @@ KARC_MUST_CHECK void *__vmalloc_node_site(unsigned long size_bytes, unsigned lon
 	__vmalloc_node_site(size, 1, GFP_KERNEL | __GFP_HIGHMEM, node, SITE())
 #define vzalloc_node(size, node) \
 	__vmalloc_node_site(size, 1, GFP_KERNEL | __GFP_HIGHMEM | __GFP_ZERO, node, SITE())
+#define __vmalloc_array(n, size, gfp) __vmalloc(size_mul(n, size), gfp)
+#define __vcalloc(n, size, gfp) __vmalloc_array(n, size, (gfp) | __GFP_ZERO)
 #define vmalloc_array(n, size) vmalloc(size_mul(n, size))
 #define vcalloc(n, size) vzalloc(size_mul(n, size))
+
+/* Of frames that 32-bit devices reach; the same, zeroed and to be mapped to users. */
+#define vmalloc_32(size) __vmalloc(size, GFP_DMA32 | GFP_KERNEL)
+#define vmalloc_32_user(size) vmalloc_user_site(size, GFP_DMA32 | GFP_KERNEL, SITE())
+
+/* vmalloc() here: no large entries. */
+#define arch_vmap_pud_supported(prot) ((void)(prot), false)
+#define arch_vmap_pmd_supported(prot) ((void)(prot), false)
+#define vmalloc_huge(size, gfp) __vmalloc(size, gfp)
+
+/* Zeroed, and remap_vmalloc_range() maps it to users. */
+KARC_MUST_CHECK void *vmalloc_user_site(unsigned long size_bytes, gfp_t gfp,
+					const struct site *site) KARC_MALLOC(vfree_site, 1);
+#define vmalloc_user(size) vmalloc_user_site(size, GFP_KERNEL | __GFP_HIGHMEM, SITE())
+
+/**
+ * __vmalloc_node_range - all that can be asked for
+ * @start:    the addresses must lie in [@start, @end) as init_mm knows them, from VMALLOC_START
+ *            on; 0, 0: anywhere
+ * @prot:     PAGE_KERNEL, or PAGE_KERNEL_RO: stores are an Oops
+ * @vm_flags: VM_NO_GUARD, VM_USERMAP
+ */
+KARC_MUST_CHECK void *__vmalloc_node_range_site(unsigned long size_bytes, unsigned long align,
+						unsigned long start, unsigned long end, gfp_t gfp,
+						pgprot_t prot, unsigned long vm_flags, int node,
+						const struct site *site)
+	KARC_MALLOC(vfree_site, 1);
+#define __vmalloc_node_range(size, align, start, end, gfp, prot, vm_flags, node, caller) \
+	((void)(caller), __vmalloc_node_range_site(size, align, start, end, gfp, prot, vm_flags, \
+						   node, SITE()))
+
+/* Frames of all areas of vmalloc(). */
+unsigned long vmalloc_nr_pages(void);
 
 /**
  * kvmalloc - kmalloc() if that is easy, else vmalloc()

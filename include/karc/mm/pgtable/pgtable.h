@@ -114,6 +114,9 @@ static inline unsigned int pgtable_shift(unsigned int level)
 #define PAGE_KERNEL		__pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_ACCESSED | \
 					 _PAGE_DIRTY | _PAGE_NX)
 
+#define PAGE_KERNEL_RO		__pgprot(_PAGE_PRESENT | _PAGE_ACCESSED | _PAGE_NX)
+#define PAGE_KERNEL_EXEC	__pgprot(_PAGE_PRESENT | _PAGE_RW | _PAGE_ACCESSED | _PAGE_DIRTY)
+
 /* The protection of a VMA's entries. Private writable mappings start read-only: COW. */
 pgprot_t vm_get_page_prot(unsigned long vm_flags);
 
@@ -325,6 +328,34 @@ static inline void set_pte(pte_t *ptep, pte_t pte)
 	pgtable_account(ptep, READ_ONCE(ptep->pte), pte_val(pte));
 	/* Release: the page behind the entry is filled before another CPU's walk can find it. */
 	smp_store_release(&ptep->pte, pte_val(pte));
+}
+
+/* As set_pte() for @nr entries of one table, of frames that follow each other. */
+static inline void set_pte_run(pte_t *ptep, pte_t pte, unsigned int nr)
+{
+	struct page *table = pgtable_page_of(ptep);
+	unsigned int i, nr_none = 0;
+
+	for (i = 0; i < nr; i++) {
+		nr_none += !READ_ONCE(ptep[i].pte);
+		smp_store_release(&ptep[i].pte, pte_val(pte) + ((u64)i << PAGE_SHIFT));
+	}
+	if (page_is_table(table))
+		WRITE_ONCE(table->pt_entries, table->pt_entries + nr_none);
+}
+
+/* As pte_clear() for @nr entries of one table. */
+static inline void clear_pte_run(pte_t *ptep, unsigned int nr)
+{
+	struct page *table = pgtable_page_of(ptep);
+	unsigned int i, nr_set = 0;
+
+	for (i = 0; i < nr; i++) {
+		nr_set += !!READ_ONCE(ptep[i].pte);
+		WRITE_ONCE(ptep[i].pte, 0);
+	}
+	if (page_is_table(table))
+		WRITE_ONCE(table->pt_entries, table->pt_entries - nr_set);
 }
 
 static inline void set_pmd(pmd_t *pmdp, pmd_t pmd)
