@@ -220,7 +220,8 @@ static void remove_locked(struct address_space *mapping, struct page *page)
 	BUG_ON(xa_erase(&mapping->i_pages, page->index) != page);
 	WRITE_ONCE(mapping->nrpages, mapping->nrpages - 1);
 	page->mapping = NULL;
-	ClearPageDirty(page);
+	if (TestClearPageDirty(page) && !PageSwapBacked(page))
+		dec_node_page_state(page, NR_FILE_DIRTY);
 }
 
 static void removed(struct address_space *mapping, struct page *page)
@@ -368,7 +369,11 @@ int generic_file_mmap(struct file *file, struct vm_area_struct *vma)
 
 bool set_page_dirty(struct page *page)
 {
-	return !TestSetPageDirty(page);
+	if (TestSetPageDirty(page))
+		return false;
+	if (page->mapping && !PageAnon(page) && !PageSwapBacked(page))
+		inc_node_page_state(page, NR_FILE_DIRTY);
+	return true;
 }
 
 /* ---- dropping ---- */

@@ -3,9 +3,10 @@
  * vmscan.c - making room: what to take when no frame is free
  *
  * What it is
- *	The buddy allocator's slow path asks here. What costs least goes first: clean page-cache
- *	pages that nobody maps, then what shrinkers offer, then the empty slabs that this left
- *	behind. Each round is more urgent than the one before.
+ *	The buddy allocator's slow path asks here. What costs least goes first: areas of vmalloc()
+ *	that were freed and kept, clean page-cache pages that nobody maps, then what shrinkers
+ *	offer, then the empty slabs that this left behind. Each round is more urgent than the one
+ *	before.
  *
  * Invariants
  *	I1 a fiber is on the list of runs while it reclaims; a request of its own from inside gets
@@ -28,6 +29,7 @@
 #include <karc/hw/fiber.h>
 #include <karc/hw/wait.h>
 #include <karc/mm/cache/filemap.h>
+#include <karc/mm/kva/vmap.h>
 #include <karc/mm/slab/slab.h>
 #include "internal.h"
 
@@ -37,6 +39,7 @@
 struct reclaim_run {
 	struct list_head node;
 	struct fiber *fiber;
+	struct reclaim_state slabs;	/* that went while others' objects were freed */
 };
 
 static bool run_begin(struct reclaim_room_state *s, struct reclaim_run *run)
@@ -63,13 +66,26 @@ static void run_end(struct reclaim_room_state *s, struct reclaim_run *run,
 	s->stats.cache_pages += done->cache_pages;
 	s->stats.slab_objects += done->slab_objects;
 	s->stats.slab_pages += done->slab_pages;
-	s->stats.useless += !done->cache_pages && !done->slab_objects && !done->slab_pages;
+	s->stats.area_pages += done->area_pages;
+	s->stats.useless += !done->cache_pages && !done->slab_objects && !done->slab_pages &&
+			    !done->area_pages;
 	spin_unlock(&s->runs_lock);
+}
+
+/* Shrinkers free objects; slabs that this empties may go at once, and are counted as they do. */
+static void shrink_slabs(gfp_t gfp, int priority, struct reclaim_run *run,
+			 struct reclaim_stats *done)
+{
+	run->slabs.reclaimed_slab = 0;
+	run->fiber->reclaim_state = &run->slabs;
+	done->slab_objects += shrink_slab(gfp, 0, priority);
+	run->fiber->reclaim_state = NULL;
+	done->slab_pages += run->slabs.reclaimed_slab + kmem_cache_shrink_all();
 }
 
 static unsigned long progress_of(const struct reclaim_stats *done)
 {
-	return done->cache_pages + done->slab_objects + done->slab_pages;
+	return done->cache_pages + done->slab_objects + done->slab_pages + done->area_pages;
 }
 
 unsigned long try_to_free_pages(gfp_t gfp, unsigned int order, unsigned long nr_pages)
@@ -82,12 +98,12 @@ unsigned long try_to_free_pages(gfp_t gfp, unsigned int order, unsigned long nr_
 	nr_pages = max3(nr_pages, 1UL << order, SWAP_CLUSTER_MAX);
 	if (!run_begin(s, &run))
 		return 0;
+	done.area_pages = vmalloc_shrink();
 	for (priority = DEF_PRIORITY; priority >= 0; priority--) {
-		done.cache_pages += page_cache_shrink(nr_pages - min(nr_pages, done.cache_pages));
-		done.slab_objects += shrink_slab(gfp, 0, priority);
-		done.slab_pages += kmem_cache_shrink_all();
 		if (progress_of(&done) >= nr_pages)
 			break;
+		done.cache_pages += page_cache_shrink(nr_pages - min(nr_pages, done.cache_pages));
+		shrink_slabs(gfp, priority, &run, &done);
 	}
 	run_end(s, &run, &done);
 	return progress_of(&done);
@@ -101,9 +117,9 @@ unsigned long drop_caches(void)
 
 	if (!run_begin(s, &run))
 		return 0;
+	done.area_pages = vmalloc_shrink();
 	done.cache_pages = page_cache_shrink(~0UL);
-	done.slab_objects = shrink_slab(GFP_KERNEL, 0, 0);
-	done.slab_pages = kmem_cache_shrink_all();
+	shrink_slabs(GFP_KERNEL, 0, &run, &done);
 	run_end(s, &run, &done);
 	return progress_of(&done);
 }

@@ -208,11 +208,11 @@ struct mm_struct *KARC_BODY(mm_alloc_site)(const struct site *site)
 	if (!mm)
 		return NULL;
 	mm_init_fresh(mm);
+	mm->task_size = TASK_SIZE;
 	if (!pgd_alloc_site(mm, site)) {
 		kmem_cache_free(space->mm_cache, mm);
 		return NULL;
 	}
-	mm->task_size = TASK_SIZE;
 	mm->rlim = (struct mm_rlimits) {
 		.as = MM_RLIM_UNLIMITED, .data = MM_RLIM_UNLIMITED,
 		.stack = MM_RLIM_STACK_DEFAULT, .memlock = MM_RLIM_MEMLOCK_DEFAULT,

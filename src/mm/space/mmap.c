@@ -81,6 +81,25 @@ struct region {
 	pgoff_t pgoff;
 };
 
+/* What ->mmap had put into the tables before it failed. */
+static void region_unfill(struct mm_struct *mm, struct vm_area_struct *vma)
+{
+	struct vm_area_struct *prev, *next = find_vma_prev(mm, vma->vm_start, &prev);
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, mm);
+	unmap_page_range(&tlb, vma, vma->vm_start, vma->vm_end);
+	free_unused_tables(&tlb, mm, vma->vm_start, vma->vm_end, prev, next);
+	tlb_finish_mmu(&tlb);
+}
+
+/* Does the file's own mmap fill page tables, so that what was there must be gone before? */
+static bool mmap_fills_tables(const struct region *region)
+{
+	return region->file && !region->file->f_op->mmap_lazy &&
+	       region->file->f_op->mmap != generic_file_mmap;
+}
+
 /* A VMA of its own for @region, not linked. Gives it, or ERR_PTR. */
 static struct vm_area_struct *region_vma(struct mm_struct *mm, const struct region *region)
 {
@@ -110,6 +129,8 @@ static struct vm_area_struct *region_vma(struct mm_struct *mm, const struct regi
 	if (vma->vm_file) {
 		arc_hand_to_field(&vma->vm_file->arc, &vma->arc, "vm_file");
 		err = call_mmap(vma->vm_file, vma);
+		if (err && mmap_fills_tables(region))
+			region_unfill(mm, vma);
 		if (err)
 			goto free_vma;
 		BUG_ON(vma->vm_start != region->addr);
@@ -162,13 +183,6 @@ static struct vm_area_struct *region_merge(struct mm_struct *mm, const struct re
 		return NULL;
 	next = find_vma_prev(mm, region->addr, &prev);
 	return vma_expand_new(mm, prev, next, &shape);
-}
-
-/* Does the file's own mmap fill page tables, so that what was there must be gone before? */
-static bool mmap_fills_tables(const struct region *region)
-{
-	return region->file && !region->file->f_op->mmap_lazy &&
-	       region->file->f_op->mmap != generic_file_mmap;
 }
 
 /* A VMA of its own in place of what @plan removes. Gives nothing; 0 or -errno. */

@@ -10,6 +10,7 @@
  * Invariants
  *	I1 no fault of a copy is left pending: it is reported by the return value
  *	I2 no pointer into this machine's memory is taken for a user address
+ *	I3 a copy touches one kernel object, and of that what is meant for users
  *
  * Worst case
  *	One TLB miss and one fault for each page.
@@ -20,12 +21,15 @@
  */
 #include <string.h>
 
+#include <karc/base/bug.h>
 #include <karc/base/err.h>
 #include <karc/base/math.h>
 #include <karc/hw/context.h>
+#include <karc/hw/fiber.h>
 #include <karc/hw/mmu.h>
 #include <karc/hw/physmem.h>
 #include <karc/mm/pgtable/pgtable.h>
+#include <karc/mm/slab/slab.h>
 #include <karc/mm/space/uaccess.h>
 #include "fault_internal.h"
 
@@ -69,8 +73,28 @@ static unsigned long user_copy(unsigned long addr, void *buf, unsigned long n,
 	return n;
 }
 
+/* I3. A kernel buffer of the length that a caller believes it has: a BUG when it has not. */
+static void check_object_size(const void *ptr, unsigned long n, bool to_user)
+{
+	const struct fiber *f = fiber_self();
+
+	if (!n)
+		return;
+	if (ZERO_OR_NULL_PTR(ptr) || (unsigned long)ptr + (n - 1) < (unsigned long)ptr)
+		karc_bug_msg(KARC_BUG_SITE(""), "usercopy: Kernel memory %s attempt detected %s %s "
+			     "address (size %lu)!", to_user ? "exposure" : "overwrite",
+			     to_user ? "from" : "to", ZERO_OR_NULL_PTR(ptr) ? "null" : "wrapped", n);
+	if (f->stack && (u64)((const char *)ptr - f->stack) < f->stack_bytes &&
+	    n > f->stack_bytes - (u64)((const char *)ptr - f->stack))
+		karc_bug_msg(KARC_BUG_SITE(""), "usercopy: Kernel memory %s attempt detected %s "
+			     "process stack (size %lu)!", to_user ? "exposure" : "overwrite",
+			     to_user ? "from" : "to", n);
+	check_heap_object(ptr, n, to_user);
+}
+
 unsigned long copy_to_user(void __user *to, const void *from, unsigned long n)
 {
+	check_object_size(from, n, true);
 	if (!access_ok(to, n))
 		return n;
 	/* The MMU only reads the buffer of a store. */
@@ -81,6 +105,7 @@ unsigned long copy_from_user(void *to, const void __user *from, unsigned long n)
 {
 	unsigned long left = n;
 
+	check_object_size(to, n, false);
 	if (access_ok(from, n))
 		left = user_copy((unsigned long)from, to, n, MMU_READ);
 	if (unlikely(left))
@@ -121,6 +146,7 @@ long strncpy_from_user(char *dst, const char __user *src, long count)
 
 	if (count <= 0)
 		return 0;
+	check_object_size(dst, (unsigned long)count, false);
 	while (done < count) {
 		unsigned long part = string_part(addr, (unsigned long)(count - done));
 		char *end;

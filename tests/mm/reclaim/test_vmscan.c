@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include <karc/mm/cache/filemap.h>
+#include <karc/mm/kva/vmalloc.h>
 #include <karc/mm/phys/page_alloc.h>
 #include <karc/mm/phys/vmstat.h>
 #include <karc/mm/reclaim/shrinker.h>
 #include <karc/mm/reclaim/vmscan.h>
 #include <karc/mm/slab/kmalloc.h>
 #include "fixture.h"
+#include "mm/kva/internal.h"
 
 static const struct machine_config small = { .mem_bytes = 16UL << 20 };
 
@@ -187,9 +189,29 @@ static void an_allocation_that_may_not_sleep_does_not_reclaim(void **state)
 	fput(file);
 }
 
+/* Tests' machines track, and keep nothing: this one is told to. */
+static void areas_that_were_freed_and_kept_go_first(void **state)
+{
+	struct kva *kva = machine_room(this_machine(), ROOM_KVA);
+	struct reclaim_stats before, after;
+
+	(void)state;
+	kva->eager = false;
+	vfree(vmalloc(40 * PAGE_SIZE));
+	assert_int_equal(vmalloc_nr_lazy(this_machine()), 41);
+	before = reclaim_stats();
+	assert_true(try_to_free_pages(GFP_KERNEL, 0, 1) >= 40);
+	after = reclaim_stats();
+	assert_int_equal(vmalloc_nr_lazy(this_machine()), 0);
+	assert_true(after.area_pages >= before.area_pages + 40);
+	assert_int_equal(after.slab_objects, before.slab_objects);
+	assert_int_equal(after.useless, before.useless);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		KARC_TESTS(areas_that_were_freed_and_kept_go_first),
 		karc_unit_test_config(reading_a_file_larger_than_memory_recycles_its_clean_pages, 1,
 				      &small),
 		karc_unit_test_config(reading_a_file_larger_than_memory_recycles_its_clean_pages, 4,

@@ -206,6 +206,47 @@ static void structs_of_other_sizes_follow_the_rule(void **state)
 	unload(mm);
 }
 
+/* EDGE_CASES: usercopy whitelist and object-size checks on copy_*_user */
+
+struct copy {
+	void *kernel;
+	unsigned long n;
+	bool to_user;
+};
+
+static long copies(void *arg)
+{
+	const struct copy *c = arg;
+
+	if (c->to_user)
+		return (long)copy_to_user(USER(BASE), c->kernel, c->n);
+	return (long)copy_from_user(c->kernel, USER(BASE), c->n);
+}
+
+static void copies_beyond_an_object_end_the_task(void **state)
+{
+	struct mm_struct *mm = two_pages();
+	struct kmem_cache *cache = kmem_cache_create_usercopy("partly", 64, 0, 0, 8, 16, NULL);
+	char *p = kmem_cache_zalloc(cache, GFP_KERNEL), *q = kzalloc(100, GFP_KERNEL);
+	(void)state;
+
+	assert_int_equal(copy_to_user(USER(BASE), p + 8, 16), 0);
+	assert_int_equal(copy_from_user(p + 8, USER(BASE), 16), 0);
+	assert_int_equal(copy_to_user(USER(BASE), q, 100), 0);
+	expect_bug(copies, (&(struct copy){ p, 16, true }),
+		   "Kernel memory exposure attempt detected from SLAB object 'partly' "
+		   "(offset 0, size 16)!");
+	expect_bug(copies, (&(struct copy){ p + 8, 17, false }),
+		   "Kernel memory overwrite attempt detected to SLAB object 'partly'");
+	expect_bug(copies, (&(struct copy){ q, 200, true }), "from SLAB object 'kmalloc-128'");
+	expect_bug(copies, (&(struct copy){ NULL, 4, false }), "null address");
+	expect_bug(copies, (&(struct copy){ (void *)-8L, 100, true }), "wrapped address");
+	kmem_cache_free(cache, p);
+	kfree(q);
+	kmem_cache_destroy(cache);
+	unload(mm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +259,7 @@ int main(void)
 		karc_unit_test(strings_end_at_their_nul_at_the_count_or_in_a_fault),
 		karc_unit_test(zeroed_user_memory_is_recognised_across_pages),
 		karc_unit_test(structs_of_other_sizes_follow_the_rule),
+		karc_unit_test(copies_beyond_an_object_end_the_task),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

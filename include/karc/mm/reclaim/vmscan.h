@@ -16,6 +16,7 @@ struct reclaim_stats {
 	unsigned long cache_pages;	/* clean page-cache pages dropped */
 	unsigned long slab_objects;	/* freed by shrinkers */
 	unsigned long slab_pages;	/* frames of empty slabs given back */
+	unsigned long area_pages;	/* of areas of vmalloc() that were freed and kept */
 	unsigned long useless;		/* runs that freed nothing */
 };
 
