@@ -17,10 +17,16 @@ struct kernfs_node {
 	struct kobject *kobj;
 };
 
+struct device;
+struct dma_state;
+
 struct kobject_state {
 	struct mutex tree_mutex;	/* every children tree */
 	struct rb_root root;
 	unsigned long nr_dirs;
+	struct mutex devices_mutex;	/* for making ->devices */
+	struct kset *devices;		/* NULL until there is one */
+	struct dma_state *dma;
 };
 
 static inline struct kobject_state *kobject_state(void)
@@ -33,6 +39,12 @@ KARC_MUST_CHECK int dir_add(struct kobject *kobj);	/* -EEXIST, -ENOENT, -ENOMEM 
 void dir_remove(struct kobject *kobj);			/* it has a directory */
 KARC_MUST_CHECK int dir_rename(struct kobject *kobj, const char *new_name);
 void dir_check(struct kobject_state *state, struct check_report *report);
+
+/* dma.c */
+KARC_MUST_CHECK struct dma_state *dma_state_make(struct machine *m);
+void dma_state_end(struct dma_state *ds);
+void dma_device_ends(const struct device *dev);
+void dma_check(struct dma_state *ds, struct check_report *report);
 
 /* kobject.c */
 KARC_MUST_CHECK int kobject_types_register(void);

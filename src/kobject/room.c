@@ -14,12 +14,19 @@ static int kobject_room_init(struct machine *m)
 	if (!state)
 		return -ENOMEM;
 	mutex_init_rank(&state->tree_mutex, LR_KOBJECT);
+	mutex_init(&state->devices_mutex);
 	state->root = RB_ROOT;
+	state->dma = dma_state_make(m);
+	if (!state->dma) {
+		kfree(state);
+		return -ENOMEM;
+	}
 	machine_set_room(m, ROOM_KOBJECT, state);
 	err = kobject_types_register();
 	if (!err)
 		return 0;
 	machine_set_room(m, ROOM_KOBJECT, NULL);
+	dma_state_end(state->dma);
 	kfree(state);
 	return err;
 }
@@ -29,13 +36,18 @@ static void kobject_room_exit(struct machine *m)
 {
 	struct kobject_state *state = machine_room(m, ROOM_KOBJECT);
 
+	kset_unregister(state->devices);
+	dma_state_end(state->dma);
 	machine_set_room(m, ROOM_KOBJECT, NULL);
 	kfree(state);
 }
 
 static void kobject_room_check(struct machine *m, struct check_report *report)
 {
-	dir_check(machine_room(m, ROOM_KOBJECT), report);
+	struct kobject_state *state = machine_room(m, ROOM_KOBJECT);
+
+	dir_check(state, report);
+	dma_check(state->dma, report);
 }
 
 const struct room kobject_room = {
