@@ -8,6 +8,8 @@ libc's, without a warning, and each libc header must define the same macros with
 on the path as without.  Headers that consist of the same lines count as one here; the build
 compiles each by itself as well.
 
+compat/names.txt says what each header must have: names that sources for Linux take from it.
+
 Then guest sources in Linux's manner (compat/shelf.c, session.c, route.c, scope.c) are built with
 nothing but the installed karc-linux.pc and run on machines that compat/main.c boots.
 """
@@ -103,7 +105,7 @@ def accepts(cc, text, language="c", standard="gnu17"):
     flags = [f"-std={standard}"] if language == "c" else []
     done = feed([cc, *flags, "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-fsyntax-only",
                  *compat_flags(), "-I" + HERE, "-x", language, "-"], text)
-    return f"{cc}: {text}{done.stderr[:2000]}" if done.returncode else None
+    return f"{cc}: {text[:200]}...\n{done.stderr[:2000]}" if done.returncode else None
 
 
 def macros(cc, text, flags):
@@ -111,6 +113,29 @@ def macros(cc, text, flags):
     if done.returncode:
         raise Failure(f"{cc}: {text}{done.stderr[:2000]}")
     return {line.split(None, 2)[1]: line for line in done.stdout.splitlines()}
+
+
+def names_of_headers():
+    """The names of each header, from compat/names.txt."""
+    found = {}
+    with open(os.path.join(SOURCES, "names.txt"), encoding="utf-8") as f:
+        text = re.sub(r"^#.*\n", "", f.read(), flags=re.M)
+    for line in text.replace("\n\t", " ").splitlines():
+        header, _, names = line.partition(":")
+        found[header] = re.findall(r"struct \w+|\w+(?:\(\))?", names)
+    return found
+
+
+def use_of_names(header, names):
+    """Text that compiles when @header alone gives all of them."""
+    lines = [f"#include <{header}>"]
+    for i, name in enumerate(names):
+        bare = name.removesuffix("()")
+        if name.startswith("struct "):
+            lines.append(f'_Static_assert(sizeof({name}) > 0, "");')
+        else:
+            lines += [f"#ifndef {bare}", f"typedef __typeof__({bare}) karc_name_{i};", "#endif"]
+    return "\n".join(lines) + "\n"
 
 
 def lost_macros(cc, name):
@@ -135,17 +160,27 @@ class Test:
         self.prefix = scratch + "/prefix"
         self.suffix = ninja_variable("suffix")
         self.compat = Compat()
+        self.names = names_of_headers()
+
+    def alone(self, name):
+        """The header as the first of a compilation, and its names."""
+        return use_of_names(name + ".h", self.names.get(name + ".h", []))
 
     def each_header_mixes_with_libc_in_either_order(self):
         libc = '#include "libc_headers.h"\n' + includes(LIBC)
         cc = ninja_variable("cc")
-        tasks = [(accepts, cc, includes([name]) + libc) for name in self.compat.distinct]
+        tasks = [(accepts, cc, self.alone(name) + libc) for name in self.compat.distinct]
         tasks += [(accepts, cc, libc + includes([name])) for name in self.compat.shared]
         for cc in compilers():
             for names in (self.compat.names, self.compat.names[::-1]):
                 tasks += [(accepts, cc, includes(names) + libc),
                           (accepts, cc, libc + includes(names))]
         check_all(tasks)
+
+    def each_header_has_the_names_of_its_linux_namesake(self):
+        """Those of the others were looked at together with libc's."""
+        rest = [header for header in self.names if header[:-2] not in self.compat.distinct]
+        check_all([(accepts, ninja_variable("cc"), self.alone(header[:-2])) for header in rest])
 
     def libc_headers_lose_no_macro(self):
         check_all([(lost_macros, ninja_variable("cc"), name) for name in KERNELISH])
@@ -206,6 +241,7 @@ class Test:
 
     def cases(self):
         return [self.each_header_mixes_with_libc_in_either_order,
+                self.each_header_has_the_names_of_its_linux_namesake,
                 self.libc_headers_lose_no_macro,
                 self.whoever_is_first_both_sides_get_all_their_names,
                 self.libc_still_serves_assembler_and_cplusplus,

@@ -3,5 +3,6 @@
 #define KARC_COMPAT_ASM_IO_H
 
 #include <karc/hw/physmem.h>
+#include <karc/mm/phys/page.h>
 
 #endif

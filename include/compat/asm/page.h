@@ -4,6 +4,7 @@
 
 #include <karc/base/math.h>
 #include <karc/hw/physmem.h>
+#include <karc/mm/kva/highmem.h>
 #include <karc/mm/mm_types.h>
 #include <karc/mm/phys/page.h>
 

@@ -15,9 +15,12 @@
 #include <karc/base/bitops.h>
 #include <karc/base/bug.h>
 #include <karc/base/compiler.h>
+#include <karc/base/kconfig.h>
 #include <karc/base/limits.h>
 #include <karc/base/log.h>
 #include <karc/base/math.h>
+#include <karc/base/math64.h>
+#include <karc/base/string.h>
 #include <karc/base/types.h>
 #include <karc/hw/context.h>
 #include <karc/hw/panic.h>

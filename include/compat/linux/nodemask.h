@@ -2,6 +2,6 @@
 #ifndef KARC_COMPAT_LINUX_NODEMASK_H
 #define KARC_COMPAT_LINUX_NODEMASK_H
 
-#include <karc/hw/topology.h>
+#include <karc/hw/nodemask.h>
 
 #endif

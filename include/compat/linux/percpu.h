@@ -3,5 +3,6 @@
 #define KARC_COMPAT_LINUX_PERCPU_H
 
 #include <karc/hw/percpu.h>
+#include <karc/mm/slab/percpu.h>
 
 #endif

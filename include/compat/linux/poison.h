@@ -2,6 +2,6 @@
 #ifndef KARC_COMPAT_LINUX_POISON_H
 #define KARC_COMPAT_LINUX_POISON_H
 
-#include <karc/base/list.h>
+#include <karc/base/poison.h>
 
 #endif

@@ -12,6 +12,7 @@
 #if !defined(__ASSEMBLER__) && !defined(__cplusplus)
 #include <string.h>
 
+#include <karc/base/string.h>
 #include <karc/mm/slab/kmalloc.h>
 #endif
 

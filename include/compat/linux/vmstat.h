@@ -3,5 +3,6 @@
 #define KARC_COMPAT_LINUX_VMSTAT_H
 
 #include <karc/mm/phys/vmstat.h>
+#include <karc/mm/phys/zone.h>
 
 #endif

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef KARC_COMPAT_LINUX_SET_MEMORY_H
+#define KARC_COMPAT_LINUX_SET_MEMORY_H
+
+#include <karc/mm/kva/set_memory.h>
+
+#endif
