@@ -13,5 +13,6 @@ int cmd_graph(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_record(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
+int cmd_stat(int argc, char **argv);
 
 #endif

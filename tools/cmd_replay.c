@@ -3,19 +3,15 @@
  * cmd_replay.c - karc replay: the command line
  */
 #include "cmd.h"
-#include "number.h"
 #include "replay.h"
 #include <string.h>
 #include <unistd.h>
-
-#define MEM_LEAST	(16ULL << 20)
-#define MEM_MOST	(1ULL << 40)
 
 static void usage(FILE *out)
 {
 	fprintf(out,
 		"usage: karc replay FILE [--cpus N] [--mode MODE] [--mem SIZE] [--touch HOW]\n"
-		"                   [--seed N] [--json] [--verbose]\n"
+		"                   [--seed N] [--append TEXT] [--json] [--verbose]\n"
 		"\n"
 		"Lives a recorded program's memory life (see karc record) again on a simulated\n"
 		"machine, holds each result against what the host kernel returned, and says what\n"
@@ -23,7 +19,7 @@ static void usage(FILE *out)
 		"modulo their number.\n"
 		"\n"
 		MACHINE_OPTIONS_HELP
-		"  --mem SIZE     RAM, with K, M, G or T (as recorded, 64G at most)\n"
+		MACHINE_OPTIONS_MEMORY_HELP
 		"  --touch HOW    access the memory that calls give: none; some: a quarter, which the\n"
 		"                 seed chooses; all (none)\n"
 		"  --json         the report as JSON\n"
@@ -33,24 +29,8 @@ static void usage(FILE *out)
 		"or a call that karc cannot replay.\n");
 }
 
-static bool touch_parse(const char *text, enum replay_touch *touch)
-{
-	static const char *const names[] = { "none", "some", "all" };
-	unsigned int i;
-
-	for (i = 0; i < 3; i++) {
-		if (!strcmp(text, names[i])) {
-			*touch = (enum replay_touch)i;
-			return true;
-		}
-	}
-	fprintf(stderr, "karc replay: --touch: '%s' is not none, some or all\n", text);
-	return false;
-}
-
 static const struct option long_options[] = {
 	MACHINE_OPTIONS,
-	{ "mem", required_argument, NULL, 'm' },
 	{ "touch", required_argument, NULL, 't' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "verbose", no_argument, NULL, 'v' },
@@ -66,11 +46,8 @@ static bool take_option(int c, struct replay_options *opt)
 	if (taken)
 		return taken > 0;
 	switch (c) {
-	case 'm':
-		return size_parse("karc replay: --mem", optarg, MEM_LEAST, MEM_MOST,
-				  &opt->mem_bytes);
 	case 't':
-		return touch_parse(optarg, &opt->touch);
+		return replay_touch_parse("karc replay", optarg, &opt->touch);
 	case 'j':
 		opt->json = true;
 		return true;

@@ -17,6 +17,7 @@ static void usage(FILE *out)
 		"A NAME with cases (segv) shows them all as a table, or the one CASE step by step.\n"
 		"\n"
 		MACHINE_OPTIONS_HELP
+		MACHINE_OPTIONS_MEMORY_HELP
 		"  --case CASE    the same as CASE behind NAME\n"
 		"  --leaks        instead of the story: what leaked, by type, by site and by holder, and\n"
 		"                 why it is alive\n"

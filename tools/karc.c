@@ -21,6 +21,8 @@ static const struct verb {
 	{ "replay", "karc replay", cmd_replay,
 	  "live that life again on a simulated machine, compared call by call" },
 	{ "graph", "karc graph", cmd_graph, "draw who owns whom at a chosen moment" },
+	{ "stat", "karc stat", cmd_stat,
+	  "buddyinfo, meminfo and their like at a chosen moment, or memory as a picture" },
 	{ "bench", "karc bench", cmd_bench,
 	  "measure karc's hot paths next to what others offer" },
 };

@@ -223,17 +223,15 @@ static void note_left(void *arg, const struct machine_left *left)
 
 static bool boot(struct replay *r)
 {
+	uint64_t recorded = min((uint64_t)r->info->memory_bytes, (uint64_t)MEM_MAX) &
+			    ~(uint64_t)(PAGE_SIZE - 1);
 	struct machine_config config = {
-		.nr_cpus = r->opt.machine.cpus, .seed = r->opt.machine.seed,
-		.mode = r->opt.machine.mode, .quiet = true, .track = true,
-		.holders = r->opt.holders,
+		.quiet = true, .track = true, .holders = r->opt.holders,
 	};
 
-	config.mem_bytes = r->opt.mem_bytes ? r->opt.mem_bytes : r->info->memory_bytes;
-	if (!r->opt.mem_bytes && config.mem_bytes > MEM_MAX)
-		config.mem_bytes = MEM_MAX;
-	config.mem_bytes &= ~(PAGE_SIZE - 1);
-	r->opt.mem_bytes = config.mem_bytes;
+	if (!machine_options_config(r->opt.who, &r->opt.machine, recorded, &config))
+		return false;
+	r->opt.machine.mem_bytes = config.mem_bytes;
 	r->m = machine_boot(&config);
 	if (IS_ERR(r->m)) {
 		fprintf(stderr, "%s: no machine with %" PRIu64 " MiB: %s\n", r->opt.who,

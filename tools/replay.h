@@ -46,6 +46,9 @@
 
 enum replay_touch { TOUCH_NONE, TOUCH_SOME, TOUCH_ALL };
 
+/* @text, the argument of --touch, into *@touch; false after a line that @who does not know it. */
+bool replay_touch_parse(const char *who, const char *text, enum replay_touch *touch);
+
 /**
  * struct replay_watch - who wants to look at the machine meanwhile
  * @ops.after: the line has been carried out and the next one not read; 0: before the first
@@ -72,7 +75,6 @@ struct replay_options {
 	bool holders;
 	const struct replay_watch *watch;
 	struct machine_options machine;
-	uint64_t mem_bytes;		/* 0: as recorded */
 	enum replay_touch touch;
 	bool json;
 	bool colour;

@@ -232,7 +232,7 @@ static void report_text(const struct replay *r)
 		r->info->nr_tasks == 1 ? "" : "s");
 	fprintf(out, "machine    %u CPU%s, ", r->opt.machine.cpus,
 		r->opt.machine.cpus == 1 ? "" : "s");
-	print_size(out, r->opt.mem_bytes);
+	print_size(out, r->opt.machine.mem_bytes);
 	fprintf(out, ", %s, seed %" PRIu64 ", touch %s\n", mode_name(r), r->opt.machine.seed,
 		touch_name(r->opt.touch));
 	print_calls(r);
@@ -370,7 +370,7 @@ static void report_json(const struct replay *r)
 	fprintf(out, ",\n  \"kernel\": \"%u.%u.%u\",\n  \"cpus\": %u,\n  \"mode\": \"%s\",\n"
 		"  \"mem_bytes\": %" PRIu64 ",\n  \"seed\": %" PRIu64 ",\n  \"touch\": \"%s\",\n",
 		r->info->kernel[0], r->info->kernel[1], r->info->kernel[2], r->opt.machine.cpus,
-		mode_name(r), r->opt.mem_bytes, r->opt.machine.seed, touch_name(r->opt.touch));
+		mode_name(r), r->opt.machine.mem_bytes, r->opt.machine.seed, touch_name(r->opt.touch));
 	json_calls(r);
 	json_processes(r);
 	json_deaths(r);

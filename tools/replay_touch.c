@@ -28,6 +28,21 @@
 #include <inttypes.h>
 #include <string.h>
 
+bool replay_touch_parse(const char *who, const char *text, enum replay_touch *touch)
+{
+	static const char *const names[] = { "none", "some", "all" };
+	unsigned int i;
+
+	for (i = 0; i < 3; i++) {
+		if (!strcmp(text, names[i])) {
+			*touch = (enum replay_touch)i;
+			return true;
+		}
+	}
+	fprintf(stderr, "%s: --touch: '%s' is not none, some or all\n", who, text);
+	return false;
+}
+
 struct span {
 	unsigned long start, end;
 	vm_flags_t flags;

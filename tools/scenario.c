@@ -4,25 +4,32 @@
  */
 #include "scenario.h"
 #include <errno.h>
+#include <karc/base/log.h>
 #include <stdarg.h>
 #include <string.h>
 
 static const struct scenario scenarios[] = {
 	{ "exit", "a process ends: every put of the teardown chain, counts before and after",
-	  false, "borrows its address space", play_exit, NULL },
+	  false, "borrows its address space", play_exit, NULL, NULL },
 	{ "segv", "wild pointers: what the CPU and the kernel look at, and which signal it is", false,
-	  "mappings", play_segv, segv_part_at },
+	  "mappings", play_segv, segv_part_at, NULL },
 	{ "kobject", "a tree of kobjects is put away in one cascade", false, "five kobjects",
-	  play_kobject, NULL },
+	  play_kobject, NULL, NULL },
 	{ "cow", "two processes share a page until one of them writes", false, "It forks",
-	  play_cow, NULL },
+	  play_cow, NULL, NULL },
 	{ "leak", "somebody forgets one mmput: how the report names it", true, "Power off",
-	  play_leak, NULL },
+	  play_leak, NULL, NULL },
 	{ "cycle", "three objects hold each other and nobody holds them", true, "Power off",
-	  play_cycle, NULL },
+	  play_cycle, NULL, NULL },
 	{ "crowd", "sixty processes share files, memory and ancestors: a thousand objects", false,
-	  "sixty", play_crowd, NULL },
+	  "sixty", play_crowd, NULL, NULL },
+	{ "alloc", "what gives memory, who may call it where, and what sort of memory it is", false,
+	  "contiguous", play_alloc, NULL, alloc_machine },
+	{ "kfree", "one object goes home, every step of the way, and what is no object", false,
+	  "flush", play_kfree, NULL, kfree_machine },
 };
+
+#define SCENARIO_MEM_BYTES	(64ULL << 20)
 
 #define NR_SCENARIOS	(sizeof(scenarios) / sizeof(scenarios[0]))
 
@@ -125,15 +132,43 @@ void stage_listen(struct stage *s, bool on)
 	__atomic_store_n(&s->mute, !on, __ATOMIC_RELAXED);
 }
 
-static void stage_step(void *arg, const char *fn, const char *text)
+void stage_step(struct stage *s, const char *fn, const char *text)
+{
+	int width = strlen(fn) > 20 ? 26 : 20;
+
+	fprintf(s->out, "    %s%-*s%s %s\n", stage_colour(s, "\033[36m"), width, fn,
+		stage_colour(s, "\033[0m"), text);
+}
+
+static void announced(void *arg, const char *fn, const char *text)
 {
 	struct stage *s = arg;
 
 	stage_moment(s, STAGE_STEP, fn);
-	if (__atomic_load_n(&s->mute, __ATOMIC_RELAXED))
-		return;
-	fprintf(s->out, "    %s%-20s%s %s\n", stage_colour(s, "\033[36m"), fn,
-		stage_colour(s, "\033[0m"), text);
+	if (!__atomic_load_n(&s->mute, __ATOMIC_RELAXED))
+		stage_step(s, fn, text);
+}
+
+void stage_log_skip(struct stage *s)
+{
+	struct log_record record;
+
+	while (karc_log_read(machine_log(s->m), &s->log_seq, &record))
+		;
+}
+
+bool stage_log(struct stage *s, const char *text)
+{
+	struct log_record record;
+	bool found = false;
+
+	while (karc_log_read(machine_log(s->m), &s->log_seq, &record)) {
+		if (!found && strstr(record.text, text)) {
+			stage_say(s, "log: %s", record.text);
+			found = true;
+		}
+	}
+	return found;
 }
 
 static void note_left(void *arg, const struct machine_left *left)
@@ -199,7 +234,7 @@ static void tell_title(const struct stage *s, const struct scenario *sc)
 static void play(struct stage *s, const struct scenario *sc)
 {
 	tell_title(s, sc);
-	trace_listen(s->m, &s->listener, stage_step, s);
+	trace_listen(s->m, &s->listener, announced, s);
 	machine_on_left(s->m, note_left, s);
 	machine_enter(s->m);
 	stage_moment(s, STAGE_BOOTED, "");
@@ -216,14 +251,21 @@ static void play(struct stage *s, const struct scenario *sc)
 
 int scenario_run(const struct scenario *sc, const struct scenario_options *opt)
 {
-	const struct machine_config config = {
-		.nr_cpus = opt->machine.cpus, .seed = opt->machine.seed,
-		.mode = opt->machine.mode, .track = true, .holders = opt->holders, .quiet = true,
-		.mem_bytes = 64ULL << 20, .check_tlb = true,
+	struct machine_config config = {
+		.track = true, .holders = opt->holders, .quiet = true, .check_tlb = true,
 	};
+	bool own = sc->machine && !opt->machine.mem_bytes && !opt->machine.nodes &&
+		   !opt->machine.highmem_bytes && !opt->machine.movable_bytes;
 	struct stage s = { .opt = opt, .out = opt->out ? opt->out : fopen("/dev/null", "w") };
 	unsigned long left = 0;
 
+	if (!machine_options_config(opt->who, &opt->machine, SCENARIO_MEM_BYTES, &config)) {
+		if (!opt->out && s.out)
+			fclose(s.out);
+		return 2;
+	}
+	if (own)
+		sc->machine(&config);
 	if (!s.out) {
 		fprintf(stderr, "%s: /dev/null: %s\n", opt->who, strerror(errno));
 		return 2;

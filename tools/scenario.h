@@ -62,6 +62,7 @@ struct stage {
 	struct machine *m;
 	struct trace_listener listener;
 	bool mute;			/* atomic: announced steps are not shown */
+	u64 log_seq;			/* records of the machine's log before this one were seen */
 	char heading[256];		/* what happens now stands under it */
 	struct stage_left {		/* the leak report */
 		bool object;		/* a row of the ledger, not the memory below it */
@@ -82,6 +83,8 @@ struct scenario {
 	void (*play)(struct stage *s);	/* on the host fiber of a booted machine */
 	/* Name of part @i and what it shows, NULL past the last; NULL: it has no parts. */
 	const char *(*part_at)(unsigned int i, const char **what);
+	/* Fills what the options leave open of the machine's memory; NULL: 64 MiB, one node. */
+	void (*machine)(struct machine_config *config);
 };
 
 const struct scenario *scenario_find(const char *name);
@@ -109,8 +112,22 @@ void stage_listen(struct stage *s, bool on);	/* show the steps that the rooms an
 void stage_expect(struct stage *s, bool ok, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/* A step, as those that the rooms announce are shown. */
+void stage_step(struct stage *s, const char *fn, const char *text);
+
+/*
+ * What the machine's log says: stage_log() shows the first line with @text in it since the last
+ * call of either. False: there is none.
+ */
+void stage_log_skip(struct stage *s);
+bool stage_log(struct stage *s, const char *text);
+
+void play_alloc(struct stage *s);
+void alloc_machine(struct machine_config *config);
 void play_exit(struct stage *s);
 void play_segv(struct stage *s);
+void play_kfree(struct stage *s);
+void kfree_machine(struct machine_config *config);
 void play_kobject(struct stage *s);
 void play_cow(struct stage *s);
 void play_leak(struct stage *s);

@@ -332,8 +332,8 @@ def output_that_does_not_arrive_is_an_error():
 def help_is_no_error():
     done = run("--help")
     assert done.returncode == 0 and "usage: karc graph" in done.stdout and not done.stderr
-    for option in ("-o FILE", "--all", "--at", "--case", "--cpus", "--focus", "--format", "--group",
-                   "--moments", "--scenario", "--seed", "--trace", "--type"):
+    for option in ("-o FILE", "--all", "--append", "--at", "--case", "--cpus", "--focus", "--format",
+                   "--group", "--highmem", "--mem", "--moments", "--movable", "--nodes", "--scenario", "--seed", "--trace", "--type"):
         assert option in done.stdout, option
 
 

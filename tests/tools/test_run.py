@@ -9,6 +9,7 @@ test_segv.py has the segv scenario.
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -77,6 +78,54 @@ def crowd_is_a_thousand_objects():
     assert alive[0] > 1000 and alive[1] < 20, alive
 
 
+def alloc_measures_who_may_be_called_where():
+    cells = r" +".join(["yes"] + 4 * ["reported"]), r" +".join(5 * ["yes"])
+    story("alloc", 0, "Who may be called where", "20 other cells were reported",
+          "sleeping function called from invalid context", "What sort of memory it is",
+          "every cell is what Linux 6.1 gives", "And with the wrong one?",
+          "kfree of vmalloc memory is reported", "vfree of kmalloc memory is reported",
+          "Memory in pieces", "1 at most beside each other",
+          "vmalloc does: 16 frames in", "What the MMU has to do", "every walk leads to the frame")
+    table = run("alloc").stdout
+    for name, row in (("kmalloc(GFP_KERNEL)", 0), ("kmalloc(GFP_ATOMIC)", 1), ("vmalloc", 0),
+                      ("alloc_pages(GFP_KERNEL)", 0), ("alloc_pages(GFP_ATOMIC)", 1),
+                      ("kmem_cache_alloc(GFP_KERNEL)", 0), ("kmem_cache_alloc(GFP_ATOMIC)", 1),
+                      ("kmap", 0), ("kmap_atomic", 1)):
+        assert re.search(r"(?m)^  %s +%s$" % (re.escape(name), cells[row]), table), (name, table)
+    for row in (r"contiguous addresses +yes +yes +yes +yes +yes",
+                r"contiguous in RAM +yes +yes +yes +no +yes", r"limit +4 MiB +4 MiB +4 MiB +\d+ MiB: RAM +1 frame",
+                r"DMA, 24-bit device +no +no +no +refused +no",
+                r"with GFP_DMA +yes +yes +yes +- +-",
+                r"DMA, 32-bit device +no +no +no +refused +no",
+                r"DMA, 64-bit device +yes +yes +yes +refused +yes",
+                r"zeroed +no +no +no +no +-", r"with __GFP_ZERO +yes +yes +yes +yes +-",
+                r"user space may map it +no, slab +no, slab +yes +yes +its frame"):
+        assert re.search(r"(?m)^ +%s$" % row, table), (row, table)
+    misses = [int(n) for n in re.findall(r"accesses, +(\d+) misses", table)]
+    assert misses[0] <= 2 and misses[1] == 1024, misses
+
+
+def alloc_fits_other_machines():
+    for options in (["--mem", "64M"], ["--mem", "128M", "--nodes", "2", "--cpus", "2"],
+                    ["--append", "init_on_alloc=1"]):
+        done = run("alloc", *options)
+        assert done.returncode == 0 and "NOT " not in done.stdout, (options, done.stdout)
+    assert re.search(r"(?m)^ +zeroed +yes +yes +yes +yes", done.stdout), done.stdout
+
+
+def kfree_goes_all_the_way():
+    story("kfree", 0, "kfree(NULL)", "ZERO_OR_NULL_PTR", "up to 16 there is nothing to free",
+          "Which slab is it?", "bit 0 set: a later frame", "virt_to_head_page",
+          "Interrupts are off", "local_irq_save", "the handler ran afterwards",
+          "A full array: flush", "free_block", "slab_destroy", "kmem_freepages", "mm_page_free",
+          "An object of another node", "__cache_free_alien", "__drain_alien_cache",
+          "Slabs that RCU readers", "after a grace period", "after it the frames",
+          "free_large_kmalloc", "not a slab", "its owner still has it",
+          "with the flag back it is an object", "BUG at src/mm/slab/slab.c", "PageSlab")
+    one = run("kfree", "--nodes", "1")
+    assert one.returncode == 0 and "this machine has one node" in one.stdout, one
+
+
 def leaks_are_told_by_type_by_site_and_by_holder():
     for cpus, mode in MACHINES:
         done = run("--cpus", cpus, "--mode", mode, "leak", "--leaks")
@@ -132,7 +181,7 @@ def holders_are_told_behind_the_story():
 
 
 def a_run_is_the_same_whatever_the_hosts_addresses():
-    for name in ("exit", "segv", "cow", "kobject", "leak", "cycle"):
+    for name in ("exit", "segv", "cow", "kobject", "leak", "cycle", "alloc", "kfree"):
         runs = {run("--cpus", "4", "--seed", "11", name).stdout for _ in range(3)}
         assert len(runs) == 1, "%s differs from run to run" % name
 
@@ -141,7 +190,8 @@ def list_lists_them_all():
     done = run("--list")
     assert done.returncode == 0
     names = [line.split()[0] for line in done.stdout.splitlines()]
-    assert names == ["exit", "segv", "kobject", "cow", "leak", "cycle", "crowd"], names
+    assert names == ["exit", "segv", "kobject", "cow", "leak", "cycle", "crowd", "alloc",
+                     "kfree"], names
 
 
 def list_of_a_scenario_names_its_cases():
@@ -155,9 +205,18 @@ def help_is_no_error():
     for arguments in (("--help",), ("-h",), ("segv", "--help")):
         done = run(*arguments)
         assert done.returncode == 0 and "usage: karc run" in done.stdout and not done.stderr, done
-        for option in ("--by", "--case", "--cpus", "--holders", "--json", "--leaks", "--list",
-                       "--mode", "--parallel", "--seed"):
+        for option in ("--append", "--by", "--case", "--cpus", "--highmem", "--holders", "--json",
+                       "--leaks", "--list", "--mem", "--mode", "--movable", "--nodes",
+                       "--parallel", "--seed"):
             assert option in done.stdout, option
+
+
+def boot_options_reach_the_machine():
+    """Every check of the slabs on: slower, and the same story without a complaint."""
+    plain = run("exit").stdout
+    for options in ("slab_debug=FZPU", "init_on_alloc=1 init_on_free=1", "noaliencache"):
+        done = run("--append", options, "exit")
+        assert done.returncode == 0 and done.stdout == plain and not done.stderr, done
 
 
 def usage_errors_say_what():
@@ -203,12 +262,13 @@ def main():
     failed = 0
     tests = [exit_shows_the_road_of_death, cow_shows_counts, kobject_shows_one_cascade,
              leak_names_the_forgotten_mm, cycle_leaks_what_holds_itself,
-             crowd_is_a_thousand_objects, leaks_are_told_by_type_by_site_and_by_holder,
+             crowd_is_a_thousand_objects, alloc_measures_who_may_be_called_where,
+             alloc_fits_other_machines, kfree_goes_all_the_way, leaks_are_told_by_type_by_site_and_by_holder,
              a_cycle_is_the_reason, one_table_of_the_leaks_can_be_chosen,
              leaks_as_json_are_all_of_them, holders_are_told_behind_the_story,
              a_run_is_the_same_whatever_the_hosts_addresses,
              list_lists_them_all, list_of_a_scenario_names_its_cases, help_is_no_error,
-             usage_errors_say_what, output_that_does_not_arrive_is_an_error]
+             boot_options_reach_the_machine, usage_errors_say_what, output_that_does_not_arrive_is_an_error]
     for test in tests:
         try:
             test()
