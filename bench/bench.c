@@ -15,6 +15,9 @@
 
 static const struct bench_unit *const units[] = {
 	&bench_refcount,
+	&bench_phys,
+	&bench_slab,
+	&bench_kva,
 };
 
 #define NR_UNITS	(sizeof(units) / sizeof(units[0]))

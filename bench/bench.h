@@ -88,6 +88,9 @@ struct bench_unit {
 };
 
 extern const struct bench_unit bench_refcount;
+extern const struct bench_unit bench_phys;
+extern const struct bench_unit bench_slab;
+extern const struct bench_unit bench_kva;
 
 #define BENCH_MAX_ROUNDS	101u
 

@@ -5,12 +5,23 @@
  * What it is      A peer needs a compiler or a library that karc does not, so it is opened when it
  *                 is there. peers/build.py built it, or wrote why it could not into a file beside;
  *                 the report repeats that: nobody is left out silently.
+ *                 A library that wants to be everybody's malloc() is one to its peer only: names
+ *                 are looked up in what the peer was linked with before the program's
+ *                 (RTLD_DEEPBIND), and nobody else sees them (RTLD_LOCAL).
  * Objects         peers -> peer, one for each row of names[]
  */
+#define _GNU_SOURCE	/* RTLD_DEEPBIND */
 #include "bench_internal.h"
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The sanitizers want to be everybody's malloc() themselves. */
+#ifdef __SANITIZE_ADDRESS__
+#define OWN_NAMES_FIRST	0
+#else
+#define OWN_NAMES_FIRST	RTLD_DEEPBIND
+#endif
 
 static const struct {
 	const char *file, *name;
@@ -21,6 +32,10 @@ static const struct {
 	{ "mimalloc", "mimalloc" },
 	{ "glib", "GLib" },
 	{ "talloc", "talloc" },
+	{ "glibc", "glibc" },
+	{ "jemalloc", "jemalloc" },
+	{ "tcmalloc", "tcmalloc" },
+	{ "host", "host" },
 };
 
 #define NR_NAMES	(sizeof(names) / sizeof(names[0]))
@@ -48,7 +63,7 @@ static void peer_open(struct peer *peer, const char *dir)
 	char path[4096];
 
 	snprintf(path, sizeof(path), "%s/peer_%s.so", dir, peer->file);
-	peer->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	peer->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | OWN_NAMES_FIRST);
 	if (peer->handle) {
 		first_line(dir, peer->file, "txt", peer->text, sizeof(peer->text));
 		return;

@@ -84,6 +84,23 @@ def mimalloc(args):
     return compile_, flags, "mimalloc %s, %s" % (library, version)
 
 
+def glibc(args):
+    compile_, _, version = c11(args)
+    library = ask("getconf", "GNU_LIBC_VERSION")
+    if not library:
+        raise Missing("the C library is not glibc")
+    return compile_ + ["-fno-builtin"], [], "%s, %s" % (library, version)
+
+
+def allocator(package):
+    def how(args):
+        compile_, _, version = c11(args)
+        flags, library = pkg(package)
+        name = package[3:] if package.startswith("lib") else package
+        return compile_ + ["-fno-builtin"], flags, "%s %s, %s" % (name, library, version)
+    return how
+
+
 def glib(args):
     compile_, _, version = c11(args)
     flags, library = pkg("glib-2.0")
@@ -113,6 +130,10 @@ PEERS = {
     "mimalloc": ("mimalloc.cc", mimalloc, ["g++", "libmimalloc-dev"]),
     "glib": ("glib.c", glib, ["libglib2.0-dev"]),
     "talloc": ("talloc.c", talloc, ["libtalloc-dev"]),
+    "glibc": ("glibc.c", glibc, ["gcc"]),
+    "jemalloc": ("jemalloc.c", allocator("jemalloc"), ["libjemalloc-dev"]),
+    "tcmalloc": ("tcmalloc.c", allocator("libtcmalloc_minimal"), ["libgoogle-perftools-dev"]),
+    "host": ("host.c", c11, ["gcc"]),
 }
 
 

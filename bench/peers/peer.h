@@ -11,8 +11,9 @@
  *
  * Paths: get_put (one object, n pairs), create (n objects, one after the other), list and tree
  * (begin builds n owners, run drops the only reference to them). get and put alone are for counting
- * instructions, after get_put_begin(). @order: of list and tree, where the k-th object created goes
- * (0 is the head; the children of i are 2i+1 and 2i+2).
+ * instructions, after get_put_begin(). Allocators have the paths of alloc.h and alloc_peer.h.
+ * @order: of list and tree, where the k-th object created goes (0 is the head; the children of i
+ * are 2i+1 and 2i+2).
  */
 #ifndef KARC_BENCH_PEER_H
 #define KARC_BENCH_PEER_H
