@@ -352,7 +352,7 @@ static struct machine *boot(const struct machine_config *wanted)
 
 	if (wanted)
 		config = *wanted;
-	config.track = true;
+	config.track = !config.cmdline || !strstr(config.cmdline, "untracked");
 	if (!config.quarantine)
 		config.quarantine = QUARANTINE;
 	config.check_tlb = true;

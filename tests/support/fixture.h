@@ -40,7 +40,8 @@
 struct fixture_case {
 	void (*body)(void **state);
 	unsigned int cpus;
-	const struct machine_config *config;	/* or NULL; .nr_cpus, .track, .quiet are set here */
+	const struct machine_config *config;	/* or NULL; .nr_cpus, .quiet are set here, and
+						   .track unless .cmdline has the word "untracked" */
 	enum machine_mode mode;
 };
 
