@@ -60,6 +60,7 @@ ROOMS = [
         "test_overflow.c",
         "test_rand.c",
         "test_rbtree.c",
+        "test_string.c",
         "test_types.c",
         "test_xarray.c",
     ], has_object=False),
@@ -83,6 +84,7 @@ ROOMS = [
         "mutex.c",
         "panic.c",
         "parallel.c",
+        "param.c",
         "percpu.c",
         "physmem.c",
         "presence.c",
@@ -98,7 +100,9 @@ ROOMS = [
         "tlb.c",
         "topology.c",
         "trace.c",
+        "tracepoint.c",
         "trap.c",
+        "valgrind.c",
         "wait.c",
     ], [
         "test_cleanup.c",
@@ -119,8 +123,10 @@ ROOMS = [
         "test_machine.c",
         "test_mmu.c",
         "test_mutex.c",
+        "test_nodemask.c",
         "test_panic.c",
         "test_parallel.c",
+        "test_param.c",
         "test_percpu.c",
         "test_physmem.c",
         "test_presence.c",
@@ -136,6 +142,7 @@ ROOMS = [
         "test_tlb.c",
         "test_topology.c",
         "test_trace.c",
+        "test_tracepoint.c",
         "test_trap.c",
         "test_wait.c",
     ]),
@@ -144,6 +151,7 @@ ROOMS = [
         "audit.c",
         "dtor.c",
         "fault.c",
+        "free_check.c",
         "graph.c",
         "graph_cycles.c",
         "graph_holders.c",
@@ -177,6 +185,7 @@ ROOMS = [
         "test_corpus_life.c",
         "test_dtor.c",
         "test_fault.c",
+        "test_free_check.c",
         "test_graph.c",
         "test_holder.c",
         "test_kref.c",
@@ -200,43 +209,73 @@ ROOMS = [
         "test_why.c",
     ]),
     Room("phys", "mm/phys", [
+        "bulk.c",
+        "content.c",
         "graph.c",
+        "memcg.c",
         "page.c",
         "page_alloc.c",
+        "page_free.c",
+        "pageblock.c",
         "pcp.c",
         "phys.c",
+        "show.c",
         "vmstat.c",
+        "warn.c",
         "zone.c",
     ], [
+        "test_content.c",
+        "test_folio.c",
+        "test_gfp.c",
         "test_graph.c",
+        "test_model.c",
         "test_page.c",
         "test_page_alloc.c",
+        "test_page_free.c",
+        "test_pageblock.c",
         "test_pcp.c",
         "test_phys.c",
+        "test_show.c",
         "test_storm.c",
         "test_vmstat.c",
         "test_zone.c",
     ]),
     Room("slab", "mm/slab", [
+        "account.c",
+        "array.c",
         "cache.c",
+        "fallback.c",
         "graph.c",
+        "kfree_rcu.c",
         "kmalloc.c",
         "kstring.c",
         "mempool.c",
+        "node.c",
         "percpu.c",
+        "reap.c",
         "room.c",
         "slab.c",
         "slab_debug.c",
+        "slab_options.c",
+        "slab_report.c",
+        "slab_watch.c",
+        "slabinfo.c",
+        "usercopy.c",
     ], [
+        "test_array.c",
         "test_cache.c",
         "test_graph.c",
+        "test_kfree_rcu.c",
         "test_kmalloc.c",
         "test_kmalloc_sized.c",
         "test_kstring.c",
         "test_mempool.c",
+        "test_model.c",
+        "test_node.c",
         "test_percpu.c",
         "test_slab.c",
         "test_slab_debug.c",
+        "test_slab_watch.c",
         "test_storm.c",
     ]),
     Room("pgtable", "mm/pgtable", [
@@ -252,15 +291,24 @@ ROOMS = [
     Room("kva", "mm/kva", [
         "graph.c",
         "highmem.c",
+        "lazy.c",
+        "ranges.c",
         "room.c",
         "vmalloc.c",
+        "vmallocinfo.c",
         "vmap.c",
+        "window.c",
     ], [
         "test_graph.c",
         "test_highmem.c",
+        "test_lazy.c",
+        "test_mismatch.c",
+        "test_model.c",
         "test_storm.c",
         "test_vmalloc.c",
+        "test_vmallocinfo.c",
         "test_vmap.c",
+        "test_window.c",
     ]),
     Room("cache", "mm/cache", [
         "file.c",
@@ -283,6 +331,7 @@ ROOMS = [
         "fault.c",
         "fault_trace.c",
         "graph.c",
+        "insert.c",
         "madvise.c",
         "maps.c",
         "memory.c",
@@ -310,6 +359,7 @@ ROOMS = [
         "test_fault.c",
         "test_fault_trace.c",
         "test_graph.c",
+        "test_insert.c",
         "test_madvise.c",
         "test_maps.c",
         "test_memory.c",
@@ -337,20 +387,28 @@ ROOMS = [
         "test_vma_tree.c",
     ]),
     Room("reclaim", "mm/reclaim", [
+        "meminfo.c",
         "shrinker.c",
         "vmscan.c",
     ], [
+        "test_meminfo.c",
         "test_shrinker.c",
         "test_vmscan.c",
     ]),
     Room("kobject", "kobject", [
+        "device.c",
         "dir.c",
+        "dma.c",
+        "dmapool.c",
         "kobject.c",
         "kset.c",
         "room.c",
     ], [
+        "test_context.c",
         "test_corpus.c",
+        "test_device.c",
         "test_dir.c",
+        "test_dma.c",
         "test_kobject.c",
         "test_kset.c",
     ]),
@@ -407,8 +465,10 @@ ROOMS = [
     ]),
     Room("harness", "harness", [
         "guest.c",
+        "module.c",
     ], [
         "test_guest.c",
+        "test_module.c",
     ], has_object=False),
     Room("boot", "boot", [
         "karc.c",
@@ -424,6 +484,7 @@ TOOLS = [
     "cmd_record.c",
     "cmd_replay.c",
     "cmd_run.c",
+    "cmd_stat.c",
     "graph_dot.c",
     "graph_json.c",
     "graph_moment.c",
@@ -431,11 +492,17 @@ TOOLS = [
     "graph_text.c",
     "leak_report.c",
     "machine_options.c",
+    "moment.c",
     "number.c",
+    "play_alloc.c",
+    "play_alloc_memory.c",
+    "play_alloc_pieces.c",
+    "play_alloc_walk.c",
     "play_cow.c",
     "play_crowd.c",
     "play_cycle.c",
     "play_exit.c",
+    "play_kfree.c",
     "play_kobject.c",
     "play_segv.c",
     "record_decode.c",
@@ -473,6 +540,10 @@ TOOLS = [
     "segv_show.c",
     "segv_use.c",
     "segv_world.c",
+    "stat_json.c",
+    "stat_plot.c",
+    "stat_rows.c",
+    "stat_use.c",
     "strace_text.c",
 ]
 
@@ -483,7 +554,10 @@ BENCH = [
     "measure.c",
     "peers.c",
     "report.c",
+    "bench_kva.c",
+    "bench_phys.c",
     "bench_refcount.c",
+    "bench_slab.c",
 ]
 
 # Linked into the tests of every room but base, compiled once for each room.
@@ -495,7 +569,17 @@ SUPPORT = [
 SCENARIO_TESTS = [
     "test_audit_all.c",
     "test_boot.c",
+    "test_documents.c",
+    "test_edges.c",
     "test_fork_exit.c",
+]
+
+# Loads over all allocators, and what every one of their calls does without memory.
+STRESS_TESTS = [
+    "test_exhaustion.c",
+    "test_fail_nth.c",
+    "test_fail_nth_ranges.c",
+    "test_stress.c",
 ]
 
 TOOLS_TESTS = [
@@ -512,6 +596,7 @@ TOOLS_TESTS = [
     "test_replay_order.py",
     "test_run.py",
     "test_segv.py",
+    "test_stat.py",
     "test_strace_text.c",
 ]
 
@@ -530,11 +615,14 @@ FUZZ = [
 # Tests of the build itself; scripts.
 BUILD_TESTS = [
     "test_readme.py",
+    "test_refused.py",
     "test_regenerate.py",
     "test_external.py",
     "test_compat.py",
+    "test_referee.py",
     "test_symbols.py",
     "test_tools.py",
+    "test_watched.py",
 ]
 
 # The main job, for `ninja demo`: shell commands, each given the program as $karc.
@@ -587,6 +675,7 @@ PACKAGES = [
     ("pkg-config", ["pkg-config", "pkgconf"], "finds the libraries, and karc for its users"),
     ("dpkg:libcmocka-dev", ["libcmocka-dev"], "the test framework"),
     ("dpkg:libgc-dev", ["libgc-dev"], "Boehm GC, the second opinion on leaks"),
+    ("valgrind", ["valgrind"], "a second opinion on memory, told about karc's slabs"),
     ("strace", ["strace"], "records real programs for karc replay"),
     ("dot", ["graphviz"], "draws ownership graphs"),
     ("python3", ["python3"], "configure.py and the test runner"),
@@ -599,7 +688,9 @@ PEER_PACKAGES = [
     ("g++", ["g++"], "std::shared_ptr"),
     ("dpkg:libglib2.0-dev", ["libglib2.0-dev"], "GLib's counted boxes"),
     ("dpkg:libtalloc-dev", ["libtalloc-dev"], "talloc's references"),
-    ("dpkg:libmimalloc-dev", ["libmimalloc-dev"], "mimalloc, below std::shared_ptr"),
+    ("dpkg:libmimalloc-dev", ["libmimalloc-dev"], "mimalloc, alone and below std::shared_ptr"),
+    ("dpkg:libjemalloc-dev", ["libjemalloc-dev"], "jemalloc"),
+    ("dpkg:libgoogle-perftools-dev", ["libgoogle-perftools-dev"], "tcmalloc"),
     ("valgrind", ["valgrind"], "counts instructions"),
 ]
 
@@ -944,6 +1035,7 @@ def write_tests(w, rooms, targets, tools, checks, room_checks):
             everything += runnable
             all_needed += needed
     groups = (("scenario", SCENARIO_TESTS, ()),
+              ("stress", STRESS_TESTS, ()),
               ("tools", TOOLS_TESTS, [t for t in tools if not t.endswith("tools/karc.o")]),
               ("build", BUILD_TESTS, ()))
     for name, tests, extra in groups:
@@ -994,6 +1086,7 @@ def all_sources():
     found += [f"bench/{name}" for name in BENCH]
     found += [f"tests/support/{name}" for name in SUPPORT]
     found += [f"tests/scenario/{t}" for t in SCENARIO_TESTS if t.endswith(".c")]
+    found += [f"tests/stress/{t}" for t in STRESS_TESTS if t.endswith(".c")]
     found += [f"tests/tools/{t}" for t in TOOLS_TESTS if t.endswith(".c")]
     found += [f for f in FUZZ if f.startswith("tests/")]
     return found
