@@ -412,6 +412,7 @@ static void flag_cleared(struct stage *s, struct watcher *w)
 	unsigned long before = warnings(s);
 	struct machine_result res;
 	struct page *page;
+	void *same;
 
 	stage_head(s, "A slab whose flag somebody cleared: kfree, then kmem_freepages");
 	if (!obj) {
@@ -419,6 +420,8 @@ static void flag_cleared(struct stage *s, struct watcher *w)
 		return;
 	}
 	page = virt_to_head_page(obj);
+	same = obj;
+	OPTIMIZER_HIDE_VAR(same);	/* it is not freed at the first attempt */
 	__ClearPageSlab(page);
 	stage_log_skip(s);
 	watch(w, true);
@@ -429,7 +432,7 @@ static void flag_cleared(struct stage *s, struct watcher *w)
 		     "like this");
 	__SetPageSlab(page);
 	stage_expect(s, kmem_cache_live_objects(cache) == 1, "with the flag back it is an object");
-	kfree(obj);
+	kfree(same);
 	stage_say(s, "kmem_freepages is reached only from slab_destroy, so its slab had the flag "
 		  "when its last object came");
 	stage_say(s, "home; the flag is cleared after that, and a shrink finds the empty slab:");
