@@ -54,7 +54,7 @@ static long underflow(void *arg)
 	(void)arg;
 	if (t > u)
 		swap(t, u);
-	WRITE_ONCE(u->value[-2], 1);		/* used */
+	WRITE_ONCE(((long *)hidden(u))[-2], 1);	/* used */
 	kmem_cache_free(things, u);
 	kmem_cache_free(things, t);
 	kmem_cache_destroy(things);
