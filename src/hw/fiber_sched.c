@@ -456,7 +456,7 @@ static ACROSS_SWITCH void note_slow(struct cpu *cpu)
 {
 	WRITE_ONCE(cpu_priv(cpu)->nr_slow, cpu_priv(cpu)->nr_slow + 1);
 	parallel_check_stop(cpu);
-	fiber_check_condemned(cpu->machine, cpu->fiber);
+	fiber_check_condemned(cpu->fiber);
 	if (unlikely(cpu_pending(cpu) & CPU_PENDING_GUEST) && preemptible() &&
 	    !(fiber_flags(cpu->fiber) & (FIBER_HOST | FIBER_IDLE)))
 		fiber_sched_to_idle(cpu);
@@ -654,7 +654,7 @@ void fiber_block(const struct site *site)
 	struct fiber *self = cpu->fiber;
 
 	fiber_sched_deliver();
-	fiber_check_condemned(m, self);
+	fiber_check_condemned(self);
 	if (!preemptible() || self == cpu->idle)
 		karc_bug_msg(KARC_BUG_SITE(""),
 			     "scheduling while atomic: %s, preempt_count 0x%x%s, at %s:%u",

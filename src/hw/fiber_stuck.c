@@ -88,17 +88,21 @@ static void report_stuck(struct machine *m, bool spinning, const char *first)
 }
 
 /* It runs on another host thread, and ends itself where it waits or passes a slow safe point. */
-static void condemn(struct machine *m, struct fiber *f, enum machine_end end, const char *message)
+static void condemn(struct fiber *f, enum machine_end end, const char *message)
 {
-	snprintf(m->stuck_message, sizeof(m->stuck_message), "%s", message);
-	m->stuck_end = end;
+	if (f->condemned)
+		return;
+	fiber_set_result(f, end, 0, message);
 	__atomic_store_n(&f->condemned, true, __ATOMIC_RELEASE);
 }
 
-void fiber_end_condemned(struct machine *m)
+void fiber_end_condemned(void)
 {
-	fiber_set_flag(karc_cpu->fiber, FIBER_PARKED);
-	fiber_end(m->stuck_end, 0, m->stuck_message);
+	struct fiber *self = karc_cpu->fiber;
+	struct machine_result judgement = self->result;
+
+	fiber_set_flag(self, FIBER_PARKED);
+	fiber_end(judgement.end, 0, judgement.message);
 }
 
 void fiber_park(struct machine *m, struct fiber *f, enum machine_end end, const char *message)
@@ -110,7 +114,7 @@ void fiber_park(struct machine *m, struct fiber *f, enum machine_end end, const 
 	running = fiber_state(f) == FIBER_RUNNING ||
 		  (fiber_state(f) == FIBER_READY && !fiber_sched_dequeue(f));
 	if (running && m->parallel)
-		condemn(m, f, end, message);
+		condemn(f, end, message);
 	else
 		WRITE_ONCE(f->state, FIBER_DEAD);	/* nobody wakes it any more */
 	hw_unlock(m, &f->lock);

@@ -247,8 +247,6 @@ struct machine {
 	struct hw_lock idle_lock;	/* deciding what to do when all CPUs are idle */
 	bool stopping;			/* atomic: host threads are to end */
 	struct spin_watch *watch;	/* under idle_lock */
-	char stuck_message[192];	/* of who is condemned, ... */
-	enum machine_end stuck_end;	/* ... and how it is said to have ended */
 
 	/* panic.c */
 	u32 panic;			/* atomic: enum panic */
@@ -466,12 +464,12 @@ void panic_lift(struct machine *m);
 void fiber_park(struct machine *m, struct fiber *f, enum machine_end end, const char *message);
 
 /* The running fiber was condemned: end it. Where it waits, and at slow safe points. */
-void fiber_end_condemned(struct machine *m) __noreturn;
+void fiber_end_condemned(void) __noreturn;
 
-static inline void fiber_check_condemned(struct machine *m, struct fiber *self)
+static inline void fiber_check_condemned(struct fiber *self)
 {
 	if (unlikely(__atomic_load_n(&self->condemned, __ATOMIC_ACQUIRE)))
-		fiber_end_condemned(m);
+		fiber_end_condemned();
 }
 
 /* fiber_stuck.c: report it and end somebody; does not return when that is the caller. */

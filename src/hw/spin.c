@@ -162,7 +162,7 @@ static void look_around(struct cpu *self, u32 spin)
 	WRITE_ONCE(cpu_priv(self)->nr_slow, cpu_priv(self)->nr_slow + 1);
 	clock_poll(self);
 	presence_help(self);
-	fiber_check_condemned(m, self->fiber);
+	fiber_check_condemned(self->fiber);
 	if (spin >= SPINS_TO_WATCH)
 		watch(m);
 	wait_a_little(spin);

@@ -61,7 +61,7 @@ struct fiber {
 	enum fiber_state state;
 	bool on_cpu;			/* a host thread is on its stack, atomic; parallel mode */
 	bool ending;			/* fiber_on_end()'s function had its turn */
-	bool condemned;			/* the machine is stuck: end at the next cpu_relax() */
+	bool condemned;			/* its result says how: end at the next slow safe point */
 	struct cpu *cpu;
 	int saved_preempt_count;
 	u32 saved_irqs_off;
