@@ -62,6 +62,7 @@ struct window {
 	unsigned long nr_starts;
 	unsigned long cap;	/* more mappings than this are not asked for */
 	unsigned long hand;	/* where the next eviction looks, in chunks */
+	unsigned long high;	/* no page from here on is shown */
 	unsigned int nr_mapping;	/* who is about to fill tables: no empty one may go */
 	/* atomic */
 	unsigned long nr_refills;	/* faults repaired */

@@ -24,6 +24,7 @@
  *	   mapping begins at a shown page without one. So nr_starts, the number of bits, is at
  *	   least the number of mappings that the host has for the window
  *	I4 nr_starts exceeds cap by the pages of a chunk at most: a refill spares its own
+ *	I5 nothing is shown from page high on: evictions look at no more than was ever in use
  *
  * Locking
  *	entries, bitmaps, counters: window->lock. It is no spinlock of the machine: the fault handler
@@ -189,6 +190,7 @@ static void mark_shown(struct kva *kva, unsigned long page, unsigned long end)
 		mark_start(w, at);
 	for (at = page; at < end; at = next)
 		w->shown[at / BITS_PER_LONG] |= word_mask(at, end, &next);
+	w->high = max(w->high, end);
 }
 
 static void mark_hidden(struct kva *kva, unsigned long page, unsigned long end)
@@ -206,6 +208,8 @@ static void mark_hidden(struct kva *kva, unsigned long page, unsigned long end)
 	/* The rest of a run that was cut has a mapping of its own now. */
 	if (end < window_pages(kva) && is_shown(w, end))
 		mark_start(w, end);
+	if (!w->nr_starts)
+		w->high = 0;
 }
 
 /* Nothing in [@page, @end) is shown any more. Lock held. */
@@ -229,12 +233,12 @@ static void hide(struct kva *kva, unsigned long page, unsigned long end)
 static bool evict(struct kva *kva, unsigned long spare)
 {
 	struct window *w = &kva->window;
-	unsigned long nr_chunks = DIV_ROUND_UP(window_pages(kva), CHUNK_PAGES), i;
+	unsigned long nr_chunks = DIV_ROUND_UP(w->high, CHUNK_PAGES), i;
 
 	for (i = 0; i < nr_chunks; i++) {
-		unsigned long chunk = w->hand, page = chunk * CHUNK_PAGES;
+		unsigned long chunk = w->hand % nr_chunks, page = chunk * CHUNK_PAGES;
 
-		w->hand = (chunk + 1) % nr_chunks;
+		w->hand = chunk + 1;
 		if (chunk == spare / CHUNK_PAGES ||
 		    !any_shown(w, page, min(page + CHUNK_PAGES, window_pages(kva))))
 			continue;
@@ -621,6 +625,8 @@ static void check_bitmaps(const struct kva *kva, struct check_report *report)
 		nr += (unsigned long)__builtin_popcountl(w->starts[i]);
 		stray += !!(w->starts[i] & ~w->shown[i]);
 	}
+	if (any_shown(w, w->high, max(w->high, kva_page(kva, kva->top))))
+		check_fail(report, "W3: a page from %lu on is shown", w->high);
 	if (stray)
 		check_fail(report, "W3: %lu words of starts have bits that are not shown", stray);
 	if (nr != w->nr_starts)

@@ -4,8 +4,10 @@
  * there can be, whatever is asked for in whatever order.
  * Method: random requests of every kind on all CPUs against a table of who owns which frame (seed
  * printed). After a drain the table says which free blocks there must be: from the lowest address
- * up, always the largest aligned one. In machines that track, and in ones that do not and so use
- * the short ways. KARC_TEST_LONG makes it a million operations.
+ * up, always the largest aligned one. That is compared between two requests on one CPU, and when
+ * all of several have paused; what they hold stays. In machines that track, and in ones that do
+ * not and so use the short ways. KARC_TEST_LONG makes it more than a million operations in all
+ * machines of so many CPUs and one mode.
  */
 #include "fixture.h"
 
@@ -21,7 +23,9 @@
 #define MIB		(1ULL << 20)
 #define SLOTS		64
 #define MANY		12
-#define LOOK_EVERY	512
+#define NR_LOOKS	200u
+#define OPS_LONG	400000u		/* in each of three machines */
+#define OPS_SHORT	6000u
 
 enum kind { EMPTY, BLOCK, COMPOUND, SINGLES, EXACT, RANGE, HEAD_ONLY };
 
@@ -34,10 +38,18 @@ struct slot {
 	u32 who;
 };
 
+/* One of each CPU. */
+struct worker {
+	struct rnd rnd;
+	u32 name, nr_done;
+	struct slot slot[SLOTS];
+};
+
 static struct model {
 	u32 *owner;			/* by pfn; 0 is free */
 	unsigned long max_pfn;
 	_Atomic unsigned long nr_used;
+	struct worker worker[MACHINE_MAX_CPUS];
 } model;
 
 static unsigned long free_before;
@@ -49,9 +61,18 @@ static u64 seed_of_run(void)
 	return text ? strtoull(text, NULL, 0) : 20;
 }
 
-static unsigned long rounds(void)
+/* Of one worker. */
+static unsigned long nr_steps(void)
 {
-	return (getenv("KARC_TEST_LONG") ? 1000000 : 6000) / machine_nr_cpus(this_machine());
+	return (getenv("KARC_TEST_LONG") ? OPS_LONG : OPS_SHORT) / machine_nr_cpus(this_machine());
+}
+
+/* Pauses in which the lists are compared; one worker does it as it goes. */
+static unsigned long nr_parts(void)
+{
+	if (machine_nr_cpus(this_machine()) == 1)
+		return 1;
+	return getenv("KARC_TEST_LONG") ? NR_LOOKS : 3;
 }
 
 /* Each frame says who has it, in the table and in its memory. */
@@ -274,65 +295,81 @@ static void compare_with_the_lists(void)
 	assert_int_equal(phys_nr_free(this_machine()), nr_free);
 }
 
-static long worker(void *arg)
+static long works(void *arg)
 {
-	struct slot *slots = calloc(SLOTS, sizeof(*slots));
 	bool alone = machine_nr_cpus(this_machine()) == 1;
-	unsigned long nr = rounds();
-	struct rnd rnd;
+	unsigned long nr = nr_steps() / nr_parts(), look_every = max(nr / NR_LOOKS, 512UL);
+	struct worker *w = arg;
 
-	rnd_seed(&rnd, (u64)(unsigned long)arg);
-	for (u32 i = 0; i < nr; i++) {
-		struct slot *s = &slots[rnd_below(&rnd, SLOTS)];
+	for (unsigned long i = 0; i < nr; i++) {
+		struct slot *s = &w->slot[rnd_below(&w->rnd, SLOTS)];
 
 		if (s->kind != EMPTY) {
-			give_something(&rnd, s);
+			give_something(&w->rnd, s);
 		} else {
-			s->who = (u32)(unsigned long)arg << 24 | (i + 1);
-			take_something(&rnd, s);
+			s->who = w->name << 24 | ++w->nr_done;
+			take_something(&w->rnd, s);
 		}
-		if (rnd_chance(&rnd, 1, 300))
+		if (rnd_chance(&w->rnd, 1, 300))
 			drain_local_pages(NULL);
 		if (alone)
 			assert_int_equal(phys_nr_free(this_machine()),
 					 free_before - model.nr_used);
-		if (alone && i % LOOK_EVERY == 0) {
+		if (alone && i % look_every == 0) {
 			drain_all_pages(NULL);
 			compare_with_the_lists();
 		}
 	}
-	for (unsigned int i = 0; i < SLOTS; i++) {
-		while (slots[i].kind != EMPTY)
-			give_something(&rnd, &slots[i]);
-	}
-	free(slots);
 	return 0;
 }
 
-static void random_requests_agree_with_a_table_of_owners(void **state)
+static long gives_all(void *arg)
 {
-	struct machine *m = this_machine();
-	unsigned int nr_cpus = machine_nr_cpus(m);
+	struct worker *w = arg;
+
+	for (unsigned int i = 0; i < SLOTS; i++) {
+		while (w->slot[i].kind != EMPTY)
+			give_something(&w->rnd, &w->slot[i]);
+	}
+	return 0;
+}
+
+/* All workers at once, to their ends; then nothing moves. */
+static void run_all(long (*fn)(void *))
+{
+	unsigned int nr_cpus = machine_nr_cpus(this_machine());
 	struct fiber *fibers[MACHINE_MAX_CPUS];
 	struct machine_result result;
 
-	(void)state;
-	print_message("seed %llu\n", (unsigned long long)seed_of_run());
-	free_before = phys_nr_free(m);
-	model.nr_used = 0;
-	model.max_pfn = physmem_max_pfn(m);
-	model.owner = calloc(model.max_pfn, sizeof(u32));
 	for (unsigned int i = 0; i < nr_cpus; i++)
-		fibers[i] = fiber_spawn(i, "worker", worker,
-					(void *)(unsigned long)(seed_of_run() * 8 + i + 1));
+		fibers[i] = fiber_spawn(i, "worker", fn, &model.worker[i]);
 	for (unsigned int i = 0; i < nr_cpus; i++) {
 		fiber_join(fibers[i], &result);
 		assert_int_equal(result.end, MACHINE_VALUE);
 	}
 	drain_all_pages(NULL);
-	assert_int_equal(model.nr_used, 0);
-	assert_int_equal(phys_nr_free(m), free_before);
+	assert_int_equal(phys_nr_free(this_machine()), free_before - model.nr_used);
 	compare_with_the_lists();
+}
+
+static void random_requests_agree_with_a_table_of_owners(void **state)
+{
+	struct machine *m = this_machine();
+
+	(void)state;
+	print_message("seed %llu\n", (unsigned long long)seed_of_run());
+	memset(&model, 0, sizeof(model));
+	free_before = phys_nr_free(m);
+	model.max_pfn = physmem_max_pfn(m);
+	model.owner = calloc(model.max_pfn, sizeof(u32));
+	for (u32 i = 0; i < MACHINE_MAX_CPUS; i++) {
+		model.worker[i].name = i + 1;
+		rnd_seed(&model.worker[i].rnd, seed_of_run() * MACHINE_MAX_CPUS + i + 1);
+	}
+	for (unsigned long i = nr_parts(); i--;)
+		run_all(works);
+	run_all(gives_all);
+	assert_int_equal(model.nr_used, 0);
 	free(model.owner);
 }
 
