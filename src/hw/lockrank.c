@@ -104,17 +104,13 @@ static const char *describe(char text[DESCRIBE_BYTES], const struct machine *m, 
 	return text;
 }
 
-static unsigned int nr_recorded(const struct fiber *f)
-{
-	return f->nr_held < FIBER_MAX_LOCKS ? f->nr_held : FIBER_MAX_LOCKS;
-}
-
 /* @f may be running on another CPU: then this is what it held a moment ago, more or less. */
 __no_sanitize_thread void lockrank_print_held(struct machine *m, struct fiber *f)
 {
 	char text[DESCRIBE_BYTES], line[DESCRIBE_BYTES + 16];
+	unsigned int nr = f->nr_held;
 
-	for (unsigned int i = nr_recorded(f); i-- > 0; ) {
+	for (unsigned int i = nr < FIBER_MAX_LOCKS ? nr : FIBER_MAX_LOCKS; i-- > 0; ) {
 		const struct held_lock *h = &f->held[i];
 
 		if (!h->lock)
@@ -123,13 +119,18 @@ __no_sanitize_thread void lockrank_print_held(struct machine *m, struct fiber *f
 			 describe(text, m, h->lock, h->rank, h->site));
 		karc_log_write(machine_log(m), LOGLEVEL_ERR, line);
 	}
-	if (f->nr_held > FIBER_MAX_LOCKS) {
-		snprintf(line, sizeof(line), "  holds %u locks more", f->nr_held - FIBER_MAX_LOCKS);
+	if (nr > FIBER_MAX_LOCKS) {
+		snprintf(line, sizeof(line), "  holds %u locks more", nr - FIBER_MAX_LOCKS);
 		karc_log_write(machine_log(m), LOGLEVEL_ERR, line);
 	}
 }
 
 #ifdef KARC_DEBUG
+
+static unsigned int nr_recorded(const struct fiber *f)
+{
+	return f->nr_held < FIBER_MAX_LOCKS ? f->nr_held : FIBER_MAX_LOCKS;
+}
 
 unsigned int lockrank_held(void)
 {

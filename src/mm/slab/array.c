@@ -14,17 +14,18 @@
  *	a fraction of a nanosecond for each of the operations that it serves.
  *
  * Objects
- *	kmem_cache -> cpu_cache[cpu] -> objects; "none" (limit 0) until the CPU first needs one
+ *	kmem_cache -> cpu_cache[cpu] -> objects; array_none until the CPU first needs one
  *	                             -> ready: objects that are handed out next (array_cache.h)
  *	                             -> spare -> objects; NULL until the array first is full
- *	slab_hot.array[class] -> the same array, where inlined code finds it; "none" as long as calls
- *	have to take the checked road
+ *	slab_hot.array[class] -> the same array, where inlined code finds it; array_none as long as
+ *	calls have to take the checked road
  *
  * Invariants
  *	I4 an array's avail is at most its limit; its entries are objects of its cache, each once
  *	I5 an object with a track that says "allocated" is in no array
  *	I6 of an array and its spare: allochit + allocmiss = readied - nr_ready, and
  *	came + frees = went + allochit + allocmiss + what is in both
+ *	I7 array_none, where CPUs without an array meet, is empty and full and never written
  *
  * Locking
  *	cpu_cache[this cpu]	interrupts off, or no safe point; other CPUs' through an IPI
@@ -100,16 +101,16 @@ static void array_install(struct kmem_cache *cachep, unsigned int cpu)
 	if (!cachep->hot_class)
 		return;
 	WRITE_ONCE(hot->array[cachep->hot_class],
-		   READ_ONCE(cachep->debug) ? &state->none : array_of_cpu(cachep, cpu));
+		   READ_ONCE(cachep->debug) ? array_not_there() : array_of_cpu(cachep, cpu));
 	smp_mb();	/* who begins to listen writes ->traced, then the slots */
 	if (unlikely(READ_ONCE(state->traced)))
-		WRITE_ONCE(hot->array[cachep->hot_class], &state->none);
+		WRITE_ONCE(hot->array[cachep->hot_class], array_not_there());
 }
 
 /* Nobody listens any more: the slot is used again. */
 static void array_reinstall(struct kmem_cache *cachep, unsigned int cpu)
 {
-	if (unlikely(slab_hot()->array[cachep->hot_class] == &cachep->state->none) &&
+	if (unlikely(slab_hot()->array[cachep->hot_class] == &array_none) &&
 	    cachep->hot_class)
 		array_install(cachep, cpu);
 }
@@ -150,13 +151,15 @@ void array_class_put(struct kmem_cache *cachep)
 	for (unsigned int cpu = 0; cpu < state->nr_cpus; cpu++) {
 		struct slab_hot *hot = cpu_hot(machine_cpu(state->machine, cpu), ROOM_SLAB);
 
-		WRITE_ONCE(hot->array[class], &state->none);
+		WRITE_ONCE(hot->array[class], array_not_there());
 	}
 	cachep->hot_class = 0;
 	clear_bit(class, state->classes);
 }
 
 /* ---- making arrays ---- */
+
+const struct array_cache array_none;
 
 struct array_cache *array_make(struct kmem_cache *cachep, unsigned int limit,
 			       unsigned int batchcount)
@@ -175,7 +178,7 @@ void array_unmake(struct kmem_cache *cachep, unsigned int cpu)
 {
 	struct array_cache *ac = cachep->cpu_cache[cpu];
 
-	if (ac == &cachep->state->none)
+	if (ac == &array_none)
 		return;
 	hostmem_free(slab_hostmem(cachep->state), ac->spare);
 	hostmem_free(slab_hostmem(cachep->state), ac);
@@ -628,7 +631,7 @@ unsigned long drain_cpu_array(struct kmem_cache *cachep, unsigned int cpu)
 	unsigned long nr = array_cached(cachep, cpu);
 
 	if (!nr)
-		return 0;
+		return 0;	/* perhaps there is no array (I7) */
 	if (ac->spare)
 		drain_stack(cachep, ac, ac->spare->entry, &ac->spare->avail);
 	drain_stack(cachep, ac, ac->entry, &ac->avail);

@@ -252,7 +252,7 @@ struct kmem_cache *cache_make(struct slab_state *state, const char *name, unsign
 	cachep->site = site;
 	cachep->debug = slab_debug_bits(state, cachep->flags, ctor);
 	for (unsigned int cpu = 0; cpu < state->nr_cpus; cpu++)
-		cachep->cpu_cache[cpu] = &state->none;
+		cachep->cpu_cache[cpu] = array_not_there();
 	INIT_LIST_HEAD(&cachep->list);
 	cachep->name = copy_name(state, name);
 	if (!cachep->name || cache_make_nodes(cachep) || !cache_set_geometry(cachep, align)) {

@@ -136,7 +136,6 @@ struct slab_state {
 	bool debug_no_higher_order, init_on_alloc, init_on_free, hardened_usercopy;
 	struct { void (*say_foreign)(const void *p); };
 	struct kfree_block *kfree_block[MACHINE_MAX_CPUS];	/* see kfree_rcu.c */
-	struct array_cache none;	/* stands for an array that was not needed yet: limit 0 */
 };
 
 static inline struct slab_hot *slab_hot(void)
@@ -186,6 +185,17 @@ static inline unsigned int array_reap_share(struct array_cache *ac)
 		return 0;
 	}
 	return share <= ac->avail ? share : (ac->avail + 1) / 2;
+}
+
+/*
+ * Stands for an array that was not needed yet, or must not be used: empty and full (limit 0). One for
+ * all CPUs and caches, so that it is constant: a write that changes nothing would be a race too.
+ */
+extern const struct array_cache array_none;
+
+static inline struct array_cache *array_not_there(void)
+{
+	return (struct array_cache *)&array_none;
 }
 
 /* Another CPU's array; its entries are its own. */

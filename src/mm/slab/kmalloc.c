@@ -11,7 +11,7 @@
  * Objects
  *	slab_state.kmalloc[type][index] -> kmem_cache
  *	slab_state.frame_class[pfn] -> class of the kmalloc cache whose slab has the frame, or 0
- *	slab_hot.array[class] -> the CPU's array of that cache; "none" until there is one,
+ *	slab_hot.array[class] -> the CPU's array of that cache; array_none until there is one,
  *	and always for caches with debug bits: its limit of 0 sends the caller to the slow road
  *
  * Invariants

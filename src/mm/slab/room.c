@@ -42,7 +42,7 @@ static void hot_init(struct slab_state *state)
 		hot->state = state;
 		hot->frame_class = state->frame_class;
 		for (unsigned int class = 0; class < NR_SLAB_CLASSES; class++)
-			hot->array[class] = &state->none;
+			hot->array[class] = array_not_there();
 	}
 }
 

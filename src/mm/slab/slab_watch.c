@@ -71,7 +71,7 @@ static void slab_trace_changed(struct machine *m, u32 mask)
 		struct slab_hot *hot = cpu_hot(machine_cpu(m, cpu), ROOM_SLAB);
 
 		for (unsigned int class = 0; class < NR_SLAB_CLASSES; class++)
-			WRITE_ONCE(hot->array[class], &state->none);
+			WRITE_ONCE(hot->array[class], array_not_there());
 	}
 }
 

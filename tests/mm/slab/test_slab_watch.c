@@ -163,7 +163,7 @@ static void inlined_calls_take_the_long_way_meanwhile(void **state)
 	/* And the short one again afterwards: the slot has its array back. */
 	if (!slab_here()->kmalloc[0][6]->debug)
 		assert_ptr_not_equal(slab_hot()->array[slab_here()->kmalloc[0][6]->hot_class],
-				     &slab_here()->none);
+				     &array_none);
 	machine_leave();
 	assert_int_equal(machine_shutdown(m), 0);
 	free(heard);

@@ -13,6 +13,7 @@
 #include <karc/mm/slab/mempool.h>
 #include <karc/mm/slab/percpu.h>
 #include <karc/mm/slab/slab.h>
+#include "mm/slab/internal.h"
 #include "storm.h"
 
 #define RING		32u
@@ -179,6 +180,39 @@ static void a_cache_can_go_when_its_objects_came_home(void **state)
 	expect_no_warn();
 }
 
+/* CPU 0 fills its array, and all CPUs have theirs emptied, by all at once: most have none. */
+static long shrinks_what_others_use(struct storm_worker *w)
+{
+	struct kmem_cache *c = w->storm->arg;
+
+	for (unsigned int i = 0; i < 60; i++) {
+		if (!w->index) {
+			void *p = kmem_cache_alloc(c, GFP_KERNEL);
+
+			assert_non_null(p);
+			kmem_cache_free(c, p);
+		}
+		kmem_cache_shrink(c);
+		cond_resched();
+	}
+	return 0;
+}
+
+static void cpus_without_an_array_are_drained_together(void **state)
+{
+	const struct array_cache before = array_none;
+	struct kmem_cache *c = kmem_cache_create("storm", 200, 0, 0, NULL);
+	struct storm storm;
+	(void)state;
+
+	assert_non_null(c);
+	storm_run(&storm, 1, shrinks_what_others_use, c);
+	assert_memory_equal(&array_none, &before, sizeof(before));
+	assert_int_equal(kmem_cache_live_objects(c), 0);
+	kmem_cache_destroy(c);
+	expect_no_warn();
+}
+
 static long makes_caches(struct storm_worker *w)
 {
 	unsigned int id = w->index;
@@ -328,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		KARC_TESTS(kmalloc_here_and_kfree_there),
 		KARC_TESTS(a_cache_can_go_when_its_objects_came_home),
+		KARC_TESTS(cpus_without_an_array_are_drained_together),
 		KARC_TESTS(caches_come_and_go_on_all_cpus),
 		KARC_TESTS(percpu_objects_of_all_cpus_are_apart),
 		KARC_TESTS(the_first_percpu_object_may_be_several),

@@ -61,7 +61,16 @@ static __always_inline bool slab_is_held_up(const struct cpu *cpu, gfp_t gfp)
 	u32 pending = __atomic_load_n(&cpu->pending, __ATOMIC_RELAXED);
 #endif
 	return (gfp & __GFP_DIRECT_RECLAIM) &&
-	       ((u32)cpu->preempt_count | cpu->irqs_off | pending);
+	       unlikely(((u32)cpu->preempt_count | cpu->irqs_off | pending) != 0);
+}
+
+/* In a register as wide as an index: what is one more or less is one instruction then. */
+static __always_inline unsigned long slab_count(const unsigned int *count)
+{
+	unsigned long nr = *count;
+
+	__asm__("" : "+r"(nr));
+	return nr;
 }
 
 /*
@@ -70,13 +79,13 @@ static __always_inline bool slab_is_held_up(const struct cpu *cpu, gfp_t gfp)
  */
 static __always_inline bool slab_pop(struct cpu *cpu, struct array_cache *ac, gfp_t gfp, void **obj)
 {
-	unsigned long left = (unsigned long)ac->nr_ready - 1;
+	unsigned long nr = slab_count(&ac->nr_ready);
 	void *p;
 
-	if (unlikely((long)left < 0) || unlikely(slab_is_held_up(cpu, gfp)))
+	if (unlikely(!nr) || unlikely(slab_is_held_up(cpu, gfp)))
 		return false;
-	WRITE_ONCE(ac->nr_ready, (unsigned int)left);
-	p = ac->ready[left];
+	WRITE_ONCE(ac->nr_ready, (unsigned int)nr - 1);
+	p = ac->ready[nr - 1];
 	if (!p)
 		__builtin_unreachable();
 	*obj = p;
@@ -86,9 +95,9 @@ static __always_inline bool slab_pop(struct cpu *cpu, struct array_cache *ac, gf
 /* Give @p back to the array of its cache, or give up. */
 static __always_inline bool slab_push(struct array_cache *ac, const void *p)
 {
-	unsigned long avail = ac->avail;
+	unsigned long avail = slab_count(&ac->avail);
 
-	if (unlikely(avail >= ac->limit))
+	if (unlikely((unsigned int)avail >= ac->limit))
 		return false;
 	ac->entry[avail] = (void *)p;
 	WRITE_ONCE(ac->avail, (unsigned int)avail + 1);
