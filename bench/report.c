@@ -149,7 +149,7 @@ static void table_line(struct report *r, const struct line *line)
 	const char *verdict = verdict_name[line->verdict];
 	FILE *f = r->opt->out;
 
-	fprintf(f, "%-3s %-34s", line->m->row->id, line->m->row->path);
+	fprintf(f, "%-3s %-40s", line->m->row->id, line->m->row->path);
 	if (line->m->skipped || line->verdict == SKIPPED)
 		fprintf(f, "  %s", line->note);
 	else
