@@ -23,9 +23,10 @@
  *                 poison of the word. Inlining the allocation and saving no registers in the put
  *                 made 137 of them 100, and 12.3 ns 7.9. How the rest divides was not measured;
  *                 that pop and push wait for each other through the array is a guess.
- *                 R4, a million nodes, either order. Measured: 8.5 to 11 ns a node, 0.32 to 0.40 of
- *                 Arc, 0.60 to 0.70 of the shared_ptr loop. The same code takes 5.3 ns with ten
- *                 thousand nodes, which the second-level cache holds, 0.19 and 0.38, so what is
+ *                 R4, a million nodes, either order. Measured: 8.5 to 11 ns a node, 0.32 to 0.42 of
+ *                 Arc, 0.60 to 0.85 of the shared_ptr loop. The same code takes 5.3 to 6.3 ns with
+ *                 ten thousand nodes, which the second-level cache holds, 0.19 to 0.26 and 0.38 to
+ *                 0.50, so what is
  *                 missing is memory. Leaving out the store to each node changed nothing. That our
  *                 node is 64 bytes and the peers' 48 is a likely reason, not a measured one.
  */
