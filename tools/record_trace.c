@@ -260,6 +260,13 @@ static void close_fds(struct fd_table *fds, uint64_t first, uint64_t last)
 		record_set_fd(fds, (int64_t)fd, 0);
 }
 
+/* Only a regular file can be made or resized so: a look may come too late to tell. */
+static void must_be_regular(struct record_file *file)
+{
+	if (file->file.kind == REC_FILE_UNKNOWN)
+		file->file.kind = REC_FILE_REGULAR;
+}
+
 /* The call itself tells the size: no line of its own is needed. */
 static void set_size(struct record_trace *trace, uint64_t id, uint64_t size, bool only_grow)
 {
@@ -272,6 +279,7 @@ static void set_size(struct record_trace *trace, uint64_t id, uint64_t size, boo
 	if (!only_grow || (file->size_followed != REC_SIZE_UNKNOWN && file->size_followed < size))
 		file->size_followed = size;
 	file->changed = true;
+	must_be_regular(file);
 }
 
 static void follow_open(struct record_trace *trace, struct tracee *tracee, const char *label,
@@ -279,6 +287,7 @@ static void follow_open(struct record_trace *trace, struct tracee *tracee, const
 {
 	bool is_memfd = call->nr == REC_NR_memfd_create || call->nr == REC_NR_memfd_secret;
 	uint64_t flags = call->nr == REC_NR_creat ? O_TRUNC : is_memfd ? 0 : call->args[0];
+	bool is_new = (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL);
 	struct record_file *file;
 	uint32_t id = 0;
 
@@ -291,8 +300,10 @@ static void follow_open(struct record_trace *trace, struct tracee *tracee, const
 	record_open_file(tracee->fds, call->result, id, flags & O_APPEND);
 	call->out[0] = id;
 	file = record_file_get(&trace->files, id);
-	if (!file || (!is_memfd && !(flags & O_TRUNC)))
+	if (!file || (!is_memfd && !is_new && !(flags & O_TRUNC)))
 		return;
+	if (is_new)
+		must_be_regular(file);
 	file->size_followed = 0;
 	file->changed = true;
 	if (file->used && file->file.kind == REC_FILE_REGULAR)

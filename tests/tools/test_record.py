@@ -183,8 +183,29 @@ def changes_told(lines, body):
     return file, told
 
 
-def sizes_of_mapped_files_are_told_in_time(scratch):
-    """However far behind the program this runs: the file is gone before it can be looked at."""
+LATE_STRACE = """#!/usr/bin/python3
+import subprocess, sys
+words = [%r] + sys.argv[1:]
+if sys.argv[1] == "-V":
+    sys.exit(subprocess.run(words).returncode)
+fifo = words[words.index("-o") + 1]
+words[words.index("-o") + 1] = printed = sys.argv[0] + ".printed"
+status = subprocess.run(words).returncode
+with open(printed, "rb") as said, open(fifo, "wb") as to:
+    to.write(said.read())
+sys.exit(status)
+"""
+
+
+def late_strace(where):
+    """A PATH in which strace says nothing before the program has ended."""
+    with open(os.path.join(where, "strace"), "w", encoding="ascii") as f:
+        f.write(LATE_STRACE % shutil.which("strace"))
+    os.chmod(f.name, 0o755)
+    return dict(os.environ, PATH=where + ":" + os.environ["PATH"])
+
+
+def check_sizes(scratch, **kw):
     with tempfile.TemporaryDirectory() as elsewhere:
         _, lines, body = python(scratch, MAPPED_FILE + """
 os.lseek(fd, 0, os.SEEK_END)
@@ -200,7 +221,7 @@ os.ftruncate(fd, 100)
 os.close(os.open(path, os.O_RDWR | os.O_TRUNC))
 os.sendfile(fd, os.open("/etc/passwd", os.O_RDONLY), None, 10)
 os.unlink(path)
-""", os.path.join(elsewhere, "mapped"))
+""", os.path.join(elsewhere, "mapped"), **kw)
     file, told = changes_told(lines, body)
     assert file[0] == "file" and file[2] == "regular" and file[4] == "8192", file
     assert told == ["ftruncate 3 8192 @ = 0", "resized @ 13192", "resized @ 20010",
@@ -208,7 +229,30 @@ os.unlink(path)
                     "resized @ 30011", "removed @"], told
 
 
-def names_of_mapped_files_are_followed(scratch):
+def sizes_of_mapped_files_are_told_in_time(scratch):
+    check_sizes(scratch)
+
+
+def sizes_are_told_however_far_behind_the_program_this_runs(scratch):
+    """The file is gone before it can be looked at: its calls say what it was."""
+    with tempfile.TemporaryDirectory() as late:
+        check_sizes(scratch, env=late_strace(late))
+
+
+def a_new_file_is_known_to_be_regular_and_empty(scratch):
+    with tempfile.TemporaryDirectory() as late, tempfile.TemporaryDirectory() as elsewhere:
+        _, lines, body = python(scratch, """
+import mmap, os, sys
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_EXCL)
+os.write(fd, b"x" * 5000)
+keep = mmap.mmap(fd, 5000)
+os.unlink(sys.argv[1])
+""", os.path.join(elsewhere, "mapped"), env=late_strace(late))
+    file, told = changes_told(lines, body)
+    assert file[2] == "regular" and file[4] == "5000" and told == ["removed @"], (file, told)
+
+
+def check_names(scratch, **kw):
     with tempfile.TemporaryDirectory() as elsewhere:
         path = os.path.join(elsewhere, "mapped")
         _, lines, body = python(scratch, MAPPED_FILE + """
@@ -216,11 +260,20 @@ os.rename(path, path + "-new")
 os.unlink(path + "-new")
 os.ftruncate(fd, 4096)
 again = mmap.mmap(fd, 4096)
-""", path)
+""", path, **kw)
     file, told = changes_told(lines, body)
     assert file[4] == "8192", file
     assert told == ["ftruncate 3 8192 @ = 0", "renamed @ %s-new" % path, "removed @",
                     "ftruncate 3 4096 @ = 0"], told
+
+
+def names_of_mapped_files_are_followed(scratch):
+    check_names(scratch)
+
+
+def names_are_followed_however_far_behind_the_program_this_runs(scratch):
+    with tempfile.TemporaryDirectory() as late:
+        check_names(scratch, env=late_strace(late))
 
 
 def descriptors_in_messages_are_told(scratch):
@@ -512,7 +565,10 @@ TESTS = [
     views_that_cannot_be_compared_are_only_told,
     descriptors_at_the_start_are_in_the_head,
     sizes_of_mapped_files_are_told_in_time,
+    sizes_are_told_however_far_behind_the_program_this_runs,
+    a_new_file_is_known_to_be_regular_and_empty,
     names_of_mapped_files_are_followed,
+    names_are_followed_however_far_behind_the_program_this_runs,
     descriptors_in_messages_are_told,
     new_descriptors_say_whether_exec_closes_them,
     signals_groups_and_limits_are_told_by_ordinals,
