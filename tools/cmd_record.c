@@ -320,17 +320,21 @@ static void passed_signals(sigset_t *set)
 
 /*
  * A signal that a person or a program sent to karc alone is for the recorded program; one from
- * the terminal has reached it already, as a member of the same group.
+ * the terminal has reached it already, as a member of the same group. Until the program is known
+ * signals stay pending.
  */
 static void pass_signals(struct session *session)
 {
+	pid_t pid = record_trace_first_pid(session->trace);
 	siginfo_t info;
 	sigset_t set;
 
+	if (!pid)
+		return;
 	passed_signals(&set);
 	while (sigtimedwait(&set, &info, &(struct timespec){ 0, 0 }) > 0)
-		if (info.si_code != SI_KERNEL && record_trace_first_pid(session->trace))
-			kill(record_trace_first_pid(session->trace), info.si_signo);
+		if (info.si_code != SI_KERNEL)
+			kill(pid, info.si_signo);
 }
 
 /* On a terminal, what a long recording has come to; the command writes there too, so rarely. */
