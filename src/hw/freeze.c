@@ -19,6 +19,7 @@
  *
  * Worst case
  *	FREEZE_WAIT_MS, when a player runs host code without a safe point: then it is given up.
+ *	On a busy host longer: until all have had the time, see struct patience.
  *
  * Unlike Linux
  *	stop_machine() runs a function on threads of its own; here the caller goes on by itself.
@@ -27,6 +28,8 @@
 #include <karc/hw/context.h>
 #include <karc/hw/freeze.h>
 #include "internal.h"
+
+#define FREEZE_WAIT_NS	(FREEZE_WAIT_MS * (u64)NSEC_PER_MSEC)
 
 /*
  * Called by its player at a safe point: I2. The number is read before the bit: when the bit is set
@@ -55,12 +58,12 @@ static bool is_frozen(const struct machine *m, const struct cpu *cpu)
 }
 
 /* Until it is; false: it takes too long. */
-static bool freeze_cpu(struct machine *m, struct cpu *cpu, u64 deadline)
+static bool freeze_cpu(struct machine *m, struct cpu *cpu, struct patience *patience)
 {
 	while (!is_frozen(m, cpu)) {
 		if (presence_hold(cpu))
 			return true;
-		if (parallel_host_ns() > deadline)
+		if (patience_is_over(patience, m, FREEZE_WAIT_NS))
 			return false;
 		sched_yield();
 	}
@@ -81,15 +84,16 @@ static void thaw_cpus(struct machine *m, struct cpu *self)
 
 static bool freeze_cpus(struct machine *m, struct cpu *self)
 {
-	u64 deadline = parallel_host_ns() + FREEZE_WAIT_MS * (u64)NSEC_PER_MSEC;
+	struct patience patience;
 	unsigned int i;
 
+	patience_begin(&patience);
 	__atomic_fetch_add(&m->nr_freezes, 1, __ATOMIC_RELEASE);
 	for (i = 0; i < m->nr_cpus; i++)
 		if (m->cpus[i] != self)
 			cpu_set_pending(m->cpus[i], CPU_PENDING_FREEZE);
 	for (i = 0; i < m->nr_cpus; i++)
-		if (m->cpus[i] != self && !freeze_cpu(m, m->cpus[i], deadline))
+		if (m->cpus[i] != self && !freeze_cpu(m, m->cpus[i], &patience))
 			return false;
 	return true;
 }
@@ -128,6 +132,39 @@ bool machine_freeze(void)
 	release_freezer(m);
 	preempt_enable();
 	return false;
+}
+
+static bool is_at_work(const struct cpu *cpu)
+{
+	enum cpu_presence now = cpu_presence(cpu);
+
+	return now == CPU_INSIDE || now == CPU_LENT;
+}
+
+void machine_give_turns(unsigned int nr)
+{
+	struct machine *m = karc_cpu->machine;
+	struct patience patience;
+	u64 before[MACHINE_MAX_CPUS] = { 0 };
+	unsigned int i;
+
+	for (i = 0; i < m->nr_cpus; i++)
+		before[i] = READ_ONCE(cpu_priv(m->cpus[i])->nr_slow);
+	for (i = 0; i < nr; i++)
+		fiber_yield();
+	if (!m->parallel)
+		return;
+	patience_begin(&patience);
+	for (i = 0; i < m->nr_cpus; i++) {
+		const struct cpu *cpu = m->cpus[i];
+
+		while (cpu != karc_cpu && is_at_work(cpu) &&
+		       READ_ONCE(cpu_priv(cpu)->nr_slow) - before[i] < nr &&
+		       !patience_is_over(&patience, m, FREEZE_WAIT_NS)) {
+			sched_yield();
+			fiber_yield();
+		}
+	}
 }
 
 void machine_thaw(void)

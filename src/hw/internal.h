@@ -547,6 +547,22 @@ void futex_wait(u32 *word, u32 value, u64 ns);
 void futex_wake_all(u32 *word);
 u64 parallel_host_ns(void);
 
+/*
+ * How long somebody has waited in a loop for other CPUs, as far as the host let them act. What
+ * passes between two looks counts for a millisecond at most, so that nobody is given up because
+ * this thread, or the whole process, stood still; and as long as the host thread of another CPU
+ * wants to run and is not run, nobody is given up either.
+ */
+struct patience {
+	u64 last_ns;		/* host time of the last look */
+	u64 spent_ns;		/* in this half of the wait */
+	bool second_half;
+	u64 ran_ns[MACHINE_MAX_CPUS];	/* host CPU time that each had before the second half */
+};
+
+void patience_begin(struct patience *p);
+bool patience_is_over(struct patience *p, struct machine *m, u64 ns);	/* a look */
+
 /* spin.c: cpu_relax() of parallel mode */
 struct spin_watch *spin_watch_alloc(struct machine *m);
 void spin_relax(struct cpu *self);

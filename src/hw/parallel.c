@@ -21,22 +21,27 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <karc/base/bug.h>
+#include <karc/base/math.h>
 #include <karc/hw/context.h>
 #include "internal.h"
 #include "sanitizer.h"
 
 #define THREAD_STACK_BYTES	(256UL << 10)
 #define LOCK_SPINS		50
+#define PATIENCE_STEP_NS	((u64)NSEC_PER_MSEC)	/* of a gap between two looks */
+#define THREAD_CPU_CLOCK	6	/* for clock_gettime(), below the complement of the id */
 
 u64 parallel_host_ns(void)
 {
@@ -45,6 +50,80 @@ u64 parallel_host_ns(void)
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (u64)now.tv_sec * NSEC_PER_SEC + (u64)now.tv_nsec;
 }
+
+/* ---- patience ---- */
+
+void patience_begin(struct patience *p)
+{
+	p->last_ns = parallel_host_ns();
+	p->spent_ns = 0;
+	p->second_half = false;
+}
+
+static int player_tid(const struct cpu *cpu)
+{
+	return READ_ONCE(cpu_priv(cpu)->player_tid);
+}
+
+/* The host CPU time that the thread that plays @cpu has had; 0 when there is none. */
+static u64 player_ran_ns(const struct cpu *cpu)
+{
+	clockid_t clock = (clockid_t)(~(u32)player_tid(cpu) << 3 | THREAD_CPU_CLOCK);
+	struct timespec ran;
+
+	if (!player_tid(cpu) || clock_gettime(clock, &ran) != 0)
+		return 0;
+	return (u64)ran.tv_sec * NSEC_PER_SEC + (u64)ran.tv_nsec;
+}
+
+/* Is it running or waiting for a host CPU, and not asleep? */
+static bool player_wants_to_run(const struct cpu *cpu)
+{
+	char path[64], text[256], *at;
+	ssize_t bytes;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", player_tid(cpu));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	bytes = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[max_t(ssize_t, bytes, 0)] = '\0';
+	at = strrchr(text, ')');		/* behind the name of the thread */
+	return at && !strncmp(at, ") R", 3);
+}
+
+static bool somebody_starves(struct patience *p, struct machine *m, u64 ns)
+{
+	for (unsigned int i = 0; i < m->nr_cpus; i++) {
+		const struct cpu *cpu = m->cpus[i];
+
+		if (cpu != karc_cpu && player_ran_ns(cpu) - p->ran_ns[i] < ns &&
+		    player_wants_to_run(cpu))
+			return true;
+	}
+	return false;
+}
+
+bool patience_is_over(struct patience *p, struct machine *m, u64 ns)
+{
+	u64 now = parallel_host_ns();
+
+	p->spent_ns += min(now - p->last_ns, PATIENCE_STEP_NS);
+	p->last_ns = now;
+	if (p->spent_ns < ns / 2)
+		return false;
+	p->spent_ns = 0;
+	if (p->second_half)
+		return !somebody_starves(p, m, ns / 2);
+	p->second_half = true;
+	for (unsigned int i = 0; i < m->nr_cpus; i++)
+		p->ran_ns[i] = player_ran_ns(m->cpus[i]);
+	return false;
+}
+
+/* ---- host locks ---- */
 
 /* There are fewer host CPUs than threads: who holds it may have to be let run. */
 void hw_lock_slow(struct hw_lock *lock)

@@ -506,16 +506,17 @@ static bool others_quiet(struct machine *m)
 
 bool presence_settle(struct machine *m)
 {
-	u64 begin = parallel_host_ns(), only_since = begin;
-	u64 now = begin;
+	u64 begin = parallel_host_ns();
+	struct patience only;
 
+	patience_begin(&only);
 	while (!others_quiet(m)) {
-		if (now - begin > SETTLE_NS || now - only_since > SETTLE_IRQ_NS)
+		if (parallel_host_ns() - begin > SETTLE_NS ||
+		    patience_is_over(&only, m, SETTLE_IRQ_NS))
 			return false;
 		fiber_yield();
-		now = parallel_host_ns();
 		if (!only_interrupts(m))
-			only_since = now;
+			patience_begin(&only);
 	}
 	return true;
 }

@@ -204,8 +204,10 @@ void cpu_wait_check(struct cpu_wait *wait, struct cpu *cpu, const char *what)
 		begin(wait, cpu);
 	if (wait->told || wait->nr_calls++ % LOOK_EVERY)
 		return;
-	if (cpu_presence(cpu) != CPU_INSIDE || READ_ONCE(p->nr_slow) != wait->nr_slow)
-		begin(wait, cpu);
+	if (cpu_presence(cpu) != CPU_INSIDE || READ_ONCE(p->nr_slow) != wait->nr_slow) {
+		begin(wait, cpu);	/* at least until the next look, however late that is */
+		return;
+	}
 	if (parallel_host_ns() - wait->since_ns < m->config.silent_ms * (u64)NSEC_PER_MSEC)
 		return;
 	wait->told = true;

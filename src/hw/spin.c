@@ -18,7 +18,10 @@
  *	   CPU taken by anybody meanwhile. A CPU that computes never ends a round
  *
  * Worst case
- *	A spinner looks at each CPU every WATCH_SPINS calls. Stuck is said after STUCK_NS.
+ *	A spinner looks at each CPU in each call from SPINS_TO_WATCH on. Stuck is said after STUCK_NS
+ *	and ROUNDS_MIN rounds. What spinners hand each other through memory alone is not seen as
+ *	moving; but in each round all who spin have looked several times, so that at least so many
+ *	turns were had, however slow the host is.
  */
 #include <sched.h>
 #include <string.h>
@@ -33,7 +36,7 @@
 #define SPINS_TO_WATCH	1024u
 #define SLEEP_NS	20000
 #define STUCK_NS	(NSEC_PER_SEC)
-#define ROUNDS_MIN	5u
+#define ROUNDS_MIN	256u		/* those of less than a second on a host that is idle */
 
 struct spin_watch {
 	u64 since_ns;			/* host time since when nothing moved */

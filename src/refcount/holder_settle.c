@@ -282,7 +282,7 @@ unsigned int holder_settle(void)
 {
 	struct settle s = { .h = refcount_hot()->holders };
 	enum verdict verdict;
-	unsigned int nr = 0, i;
+	unsigned int nr = 0;
 	struct holder copy;
 
 	if (!s.h)
@@ -292,8 +292,7 @@ unsigned int holder_settle(void)
 		return 0;
 	verdict = look(&s, false);
 	if (verdict == SUSPECT) {
-		for (i = 0; i < TURNS; i++)
-			fiber_yield();
+		machine_give_turns(TURNS);
 		verdict = look(&s, true);
 	}
 	while (verdict == FORGOTTEN && next_accused(&s, &copy)) {

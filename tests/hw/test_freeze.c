@@ -132,6 +132,28 @@ static void several_may_freeze(void **state)
 	join(fibers, WORKERS);
 }
 
+/* Between two looks at a machine that is frozen twice everybody has moved on. */
+static void others_go_on_when_they_are_given_turns(void **state)
+{
+	struct world w = { .next = 0 };
+	struct fiber *fibers[WORKERS];
+	u64 before;
+
+	(void)state;
+	spawn(fibers, WORKERS, worker, &w);
+	for (unsigned int i = 0; i < 20; i++) {
+		assert_true(machine_freeze());
+		before = sum(&w);
+		machine_thaw();
+		machine_give_turns(16);
+		assert_true(machine_freeze());
+		assert_true(sum(&w) > before);
+		machine_thaw();
+	}
+	__atomic_store_n(&w.stop, true, __ATOMIC_RELEASE);
+	join(fibers, WORKERS);
+}
+
 static void count_call(void *arg)
 {
 	__atomic_fetch_add((u32 *)arg, 1, __ATOMIC_RELAXED);
@@ -214,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		KARC_TESTS(nothing_moves_in_a_frozen_machine),
 		KARC_TESTS(several_may_freeze),
+		KARC_TESTS(others_go_on_when_they_are_given_turns),
 		KARC_TESTS(cross_cpu_calls_and_timers_go_on_afterwards),
 		karc_unit_test_cpus_parallel(cpu_in_host_code_cannot_be_frozen, 2),
 		karc_unit_test_cpus_parallel(cpu_that_was_left_stays_outside_while_frozen, 2),

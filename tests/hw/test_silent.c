@@ -93,8 +93,10 @@ static void a_silent_cpu_is_reported_once_with_stack_and_locks(void **state)
 	assert_int_equal(times_in_log("is silent"), 1);
 	assert_true(fixture_log_contains("CPU 1 is silent: it has passed no safe point for 50 ms"));
 	assert_true(fixture_log_contains("waits for it: a cross-CPU call"));
-	/* ThreadSanitizer hands a signal over when it likes. */
+	/* A busy host may not run the spinner in time, ThreadSanitizer hands it signals at any time. */
 #if KARC_VARIANT != KARC_VARIANT_TSAN
+	if (fixture_log_contains("its host thread does not say where it is"))
+		return;
 	assert_true(fixture_log_contains("Comm: spinner"));
 	assert_true(fixture_log_contains("spins_without_safe_points"));
 #ifdef KARC_DEBUG
@@ -103,16 +105,20 @@ static void a_silent_cpu_is_reported_once_with_stack_and_locks(void **state)
 #endif
 }
 
-static void a_cpu_that_passes_safe_points_is_not_silent(void **state)
+static void a_cpu_that_nobody_plays_is_not_silent(void **state)
 {
 	struct cpu_wait wait = { .cpu = NULL };
 	struct cpu *cpu = machine_cpu(this_machine(), 1);
 	u64 end;
 
 	(void)state;
+	/* Held, because an idle CPU that is woken is inside before the host runs its thread. */
+	while (!presence_hold(cpu))
+		cpu_relax();
 	end = parallel_host_ns() + 200 * NSEC_PER_MSEC;
 	while (parallel_host_ns() < end)
-		cpu_wait_check(&wait, cpu, "nothing");		/* it is idle */
+		cpu_wait_check(&wait, cpu, "nothing");
+	presence_unhold(cpu);
 	assert_int_equal(times_in_log("is silent"), 0);
 }
 
@@ -122,7 +128,7 @@ int main(void)
 		/* A deterministic machine has one host thread, which is never silent for others. */
 		karc_unit_test_config_parallel(a_silent_cpu_is_reported_once_with_stack_and_locks, 4,
 					       &impatient),
-		karc_unit_test_config_parallel(a_cpu_that_passes_safe_points_is_not_silent, 4,
+		karc_unit_test_config_parallel(a_cpu_that_nobody_plays_is_not_silent, 4,
 					       &impatient),
 	};
 
