@@ -172,19 +172,23 @@ static long seven(void *arg)
 	return 7;
 }
 
+/* First of all tests here: a thread that was joined is listed until the host clears it away. */
 static void a_machine_has_a_thread_for_each_cpu_but_the_first(void **state)
 {
-	unsigned int before = nr_host_threads();
+	unsigned int before = 0;
 	struct machine *m;
 
 	(void)state;
 	for (int i = 0; i < 20; i++) {
 		m = boot(MACHINE_PARALLEL, 8);
 		assert_false(IS_ERR(m));
+		if (!i)		/* a sanitizer has one of its own from the first pthread_create() on */
+			before = nr_host_threads() - 7;
 		assert_int_equal(nr_host_threads(), before + 7);
 		assert_int_equal(machine_call(m, (unsigned int)i % 8, seven, NULL).value, 7);
 		assert_int_equal(machine_shutdown(m), 0);
-		assert_int_equal(nr_host_threads(), before);
+		while (nr_host_threads() != before)
+			sched_yield();
 	}
 }
 
@@ -469,10 +473,10 @@ static void machines_in_both_modes_storm_at_once_without_seeing_each_other(void 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_machine_has_a_thread_for_each_cpu_but_the_first),
 		KARC_TESTS_PARALLEL(all_cpus_run_at_once),
 		KARC_TESTS(fibers_travel_between_host_threads),
 		KARC_TESTS(a_blocked_fiber_is_moved_and_woken_by_others),
-		cmocka_unit_test(a_machine_has_a_thread_for_each_cpu_but_the_first),
 		cmocka_unit_test(the_largest_machine_works),
 		cmocka_unit_test(the_ground_can_be_taken_from_under_busy_cpus),
 		cmocka_unit_test(other_cpus_go_on_while_the_harness_is_out),

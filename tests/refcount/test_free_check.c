@@ -101,7 +101,7 @@ static long holds_and_waits(void *arg)
 	struct thing *t = arg;
 
 	mutex_lock(&t->mutex);
-	msleep(1000);
+	msleep(1000 * 1000);	/* skipped when nobody else has anything to do */
 	mutex_unlock(&t->mutex);
 	return 0;
 }

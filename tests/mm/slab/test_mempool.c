@@ -219,7 +219,9 @@ static void waiting_looks_again_after_five_seconds(void **state)
 	f = fiber_spawn(0, "repairer", repairs_later, NULL);
 	r = mempool_alloc(pool, GFP_KERNEL);
 	assert_non_null(r);
-	assert_in_range(jiffies - start, 5 * HZ, 6 * HZ);
+	/* In parallel mode time passes while the host runs others. */
+	if (machine_config(this_machine())->mode == MACHINE_DETERMINISTIC)
+		assert_in_range(jiffies - start, 5 * HZ, 6 * HZ);
 	fiber_join(f, NULL);
 	mempool_free(p, pool);
 	mempool_free(q, pool);
