@@ -7,7 +7,8 @@
  *	mapped shared at arena + its physical address, so that a host pointer into the direct map
  *	is an ordinary pointer and still the same bytes as any window that shows the frame. What is
  *	not mapped (holes, HIGHMEM, gaps, idle windows) stays part of the PROT_NONE reservation and
- *	faults when touched. Nothing is populated: a machine of 24 GiB costs what it touches.
+ *	faults when touched. Nothing is populated: a machine of 24 GiB costs what it touches. Where
+ *	a room says that most frames of a range stay in use, the host is asked for one large page.
  *
  * Objects
  *	struct machine -> struct physmem: memfd, arena, memmap, sorted banks, windows
@@ -43,6 +44,8 @@
 #include "bugmsg.h"
 #include "internal.h"
 #include "topology.h"
+
+#define HOST_MADV_COLLAPSE	25	/* Linux 6.1; not in every C library's headers */
 
 #define ARENA_ALIGN		(4ULL << 20)	/* the buddy allocator's largest block */
 #define ARENA_BYTES_DEFAULT	(16ULL << 30)
@@ -649,6 +652,16 @@ int physmem_window_map(struct machine *m, void *addr, unsigned long pfn, unsigne
 	if (!range_is_ram(pm, (u64)pfn << PAGE_SHIFT, (u64)nr_pages << PAGE_SHIFT))
 		BUG_MSG("physmem: frames 0x%lx + %lu are not RAM", pfn, nr_pages);
 	return map_frames(pm, addr, (u64)pfn << PAGE_SHIFT, (u64)nr_pages << PAGE_SHIFT);
+}
+
+void physmem_join(const struct machine *m, unsigned long pfn)
+{
+	u64 bytes = PHYSMEM_JOIN_FRAMES << PAGE_SHIFT;
+	u64 start = ((u64)pfn << PAGE_SHIFT) / bytes * bytes;
+
+	/* Where it is unknown, and where the range has a hole, that is an error and no more. */
+	if (start + bytes <= m->physmem->direct_map_bytes)
+		madvise(m->physmem->arena + start, bytes, HOST_MADV_COLLAPSE);
 }
 
 void physmem_window_unmap(struct machine *m, void *addr, unsigned long nr_pages)

@@ -405,6 +405,28 @@ static void shutdown_gives_every_mapping_back(void **state)
 	assert_true(count_lines("/proc/self/maps") <= maps + 8);
 }
 
+/* The first range has the hole of a PC, the last one ends before it is whole. */
+static void joining_frames_changes_no_content(void **state)
+{
+	struct machine *m = boot_with((struct machine_config){ .mem_bytes = 63 * MIB });
+	unsigned long max_pfn = physmem_max_pfn(m), step = PHYSMEM_JOIN_FRAMES / 2;
+
+	(void)state;
+	for (unsigned long pfn = step + 1; pfn < max_pfn; pfn += step)
+		memset(physmem_arena(m) + pfn * PAGE_SIZE, (int)(pfn / step & 0xff), PAGE_SIZE);
+	for (unsigned long pfn = 0; pfn < max_pfn; pfn += step)
+		physmem_join(m, pfn);
+	for (unsigned long pfn = step + 1; pfn < max_pfn; pfn += step) {
+		const unsigned char *bytes = (void *)(physmem_arena(m) + pfn * PAGE_SIZE);
+
+		assert_int_equal(bytes[0], pfn / step & 0xff);
+		assert_int_equal(bytes[PAGE_SIZE - 1], pfn / step & 0xff);
+		assert_int_equal(bytes[-1], 0);
+	}
+	assert_faults(m, physmem_arena(m) + (640 << 10));
+	power_off(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -420,6 +442,7 @@ int main(void)
 		cmocka_unit_test(machines_do_not_share_memory),
 		cmocka_unit_test(bad_configs_are_refused_by_name),
 		cmocka_unit_test(shutdown_gives_every_mapping_back),
+		cmocka_unit_test(joining_frames_changes_no_content),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,20 @@ unsigned long physmem_nr_frames(const struct machine *m);	/* frames that exist *
 bool physmem_pfn_is_ram(const struct machine *m, unsigned long pfn);
 bool physmem_pfn_is_highmem(const struct machine *m, unsigned long pfn);
 
+/**
+ * physmem_join - let the host map the frames around @pfn as one page of its own
+ * @pfn: of lowmem, touched before
+ *
+ * For the PHYSMEM_JOIN_FRAMES frames, aligned to as many, that @pfn is one of, when most of them
+ * will stay in use: one entry of the host's TLB serves them all. Contents do not change; frames
+ * that were never touched have memory behind them from then on.
+ *
+ * Context: takes as long as touching all of them for the first time.
+ * Errors:  none: a host that cannot, or part of the range that is no lowmem, changes nothing.
+ */
+#define PHYSMEM_JOIN_FRAMES	512ul
+void physmem_join(const struct machine *m, unsigned long pfn);
+
 /* What a CPU keeps in its first cache line. */
 char *physmem_arena(const struct machine *m);
 u64 physmem_direct_map_bytes(const struct machine *m);

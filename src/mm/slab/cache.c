@@ -46,6 +46,9 @@
 /* Order above which slabs do not grow to save waste, on machines of more than 32 MiB. */
 #define SLAB_BREAK_GFP_ORDER	1u
 
+#define SHARED_SMALL		256u
+#define SHARED_BATCHES		8u
+
 /* ---- geometry ---- */
 
 static unsigned int calculate_alignment(slab_flags_t flags, unsigned int align,
@@ -187,10 +190,22 @@ static bool cache_set_geometry(struct kmem_cache *cachep, unsigned int align)
 	return true;
 }
 
+/*
+ * How many batches a node's shared array holds. Small objects, which are freed by the thousand,
+ * find room there for what a consumer is ahead of its producer; where memory is short, none do.
+ */
+static unsigned int shared_factor(const struct kmem_cache *cachep)
+{
+	if (cachep->state->nr_cpus == 1 || cachep->size > PAGE_SIZE)
+		return 0;
+	return cachep->size <= SHARED_SMALL && SHARED_BATCHES * cachep->batchcount <=
+	       cachep->spare_limit ? SHARED_BATCHES : 2;
+}
+
 static void cache_set_limits(struct kmem_cache *cachep)
 {
 	array_set_limits(cachep);
-	cachep->shared = cachep->state->nr_cpus > 1 && cachep->size <= PAGE_SIZE ? 2 : 0;
+	cachep->shared = shared_factor(cachep);
 	for (int nid = 0; nid < MAX_NUMNODES; nid++) {
 		if (cachep->node[nid])
 			cachep->node[nid]->free_limit =

@@ -10,6 +10,7 @@
 #include <karc/hw/clock.h>
 #include <karc/hw/irq.h>
 #include <karc/hw/mutex.h>
+#include <karc/hw/physmem.h>
 #include <karc/hw/tracepoint.h>
 #include <karc/mm/phys/page_alloc.h>
 #include <karc/mm/phys/pcp.h>
@@ -114,6 +115,7 @@ struct slab_state {
 	struct slab_reap *reap;		/* by CPU */
 	struct kmem_cache *kmalloc[NR_KMALLOC_TYPES][NR_KMALLOC_SIZES];
 	u16 *frame_class;		/* by pfn: class of the frame's slab (array.h), or 0 */
+	u16 *block_use;			/* atomic: see slab.c; by pfn / PHYSMEM_JOIN_FRAMES */
 	DECLARE_BITMAP(classes, NR_SLAB_CLASSES);	/* taken by caches with names; atomic */
 	bool has_groups;		/* list_lock */
 	struct mem_cgroup ***groups;	/* atomic: by pfn of a slab's first frame; see account.c */
@@ -300,6 +302,7 @@ unsigned long arrays_cached(const struct kmem_cache *cachep);
 /* node.c; interrupts are off */
 void node_refill(struct kmem_cache *cachep, struct array_cache *ac, int node, unsigned int batch);
 unsigned int node_flush(struct kmem_cache *cachep, void **objpp, int node, unsigned int nr);
+bool node_share(struct kmem_cache *cachep, void **objpp, int node, unsigned int nr);
 unsigned int node_take(struct kmem_cache *cachep, int node, void **to, unsigned int nr,
 		       bool reserves);
 void free_to_node(struct kmem_cache *cachep, void *obj, int node);

@@ -19,7 +19,7 @@
  *	I2 a block that kmalloc() got from the buddy has KMALLOC_LARGE_MARK in its head's private
  *
  * Worst case
- *	The fast road reads three cache lines besides the object's array slot.
+ *	The fast road reads three cache lines besides the object's array slot, and calls nobody.
  *
  * Unlike Linux
  *	A double free or an interior pointer is always caught in a machine that tracks; elsewhere
@@ -175,24 +175,40 @@ static noinline void *kmalloc_slow(size_t size, gfp_t gfp, const struct site *si
 	return p;
 }
 
-/* Sizes that the compiler did not know; kmalloc_inlined() is the same for those that it knew. */
+/* Nothing is ready, or zeroes are wanted: what kmalloc_site() leaves to others. */
+static noinline void *kmalloc_unready(size_t size, gfp_t gfp, const struct site *site)
+{
+	struct cpu *cpu = this_cpu();
+	unsigned int index = size_index[(size - 1) / 8];
+	struct array_cache *ac = slab_array_here(cpu, KMALLOC_CLASS(KMALLOC_NORMAL, index));
+	void *p;
+
+	if (!ac->nr_ready && array_may_make_ready(cpu, ac, gfp))
+		array_make_ready(ac, gfp);
+	if (unlikely(!slab_pop(cpu, ac, gfp, &p)))
+		return kmalloc_slow(size, gfp, site);
+	if (gfp & __GFP_ZERO)
+		memset(p, 0, kmalloc_info[index].size);
+	return p;
+}
+
+/*
+ * Sizes that the compiler did not know; kmalloc_inlined() is the same for those that it knew. It
+ * calls nobody but in its last step, so it needs no stack.
+ */
 void *kmalloc_site(size_t size, gfp_t gfp, const struct site *site)
 {
 	struct cpu *cpu = this_cpu();
-	struct array_cache *ac;
 	unsigned int index;
 	void *p;
 
 	if (unlikely(size - 1 >= SIZE_INDEX_MAX) || unlikely(gfp & ~GFP_ANY_OBJECT))
 		return kmalloc_slow(size, gfp, site);
 	index = size_index[(size - 1) / 8];
-	ac = slab_array_here(cpu, KMALLOC_CLASS(KMALLOC_NORMAL, index));
-	if (unlikely(!ac->nr_ready) && array_may_make_ready(cpu, ac, gfp))
-		array_make_ready(ac, gfp);
-	if (unlikely(!slab_pop(cpu, ac, gfp, &p)))
-		return kmalloc_slow(size, gfp, site);
-	if (unlikely(gfp & __GFP_ZERO))
-		memset(p, 0, kmalloc_info[index].size);
+	if (unlikely(gfp & __GFP_ZERO) ||
+	    unlikely(!slab_pop(cpu, slab_array_here(cpu, KMALLOC_CLASS(KMALLOC_NORMAL, index)),
+			       gfp, &p)))
+		return kmalloc_unready(size, gfp, site);
 	return p;
 }
 

@@ -27,8 +27,9 @@
  *	shared, alien[]: the pointers are set once, under list_lock of their node
  *
  * Worst case
- *	batchcount * shared objects per node are held back, limit per pair of nodes, free_limit on
- *	slabs. A refill or flush moves at most batchcount objects and touches as many slabs.
+ *	batchcount * shared objects per node are held back (8 batches of small objects, as many as
+ *	one CPU's spare at most, or 2), limit per pair of nodes, free_limit on slabs. A refill or
+ *	flush moves at most batchcount objects and touches as many slabs.
  *	Passing by slabs of the reserves costs a step for each that the node has.
  *
  * Unlike Linux
@@ -53,13 +54,17 @@ static unsigned int transfer_objects(struct array_cache *to, struct array_cache 
 	return nr;
 }
 
+static unsigned int shared_limit(const struct kmem_cache *cachep)
+{
+	return cachep->batchcount * cachep->shared;
+}
+
 /* The node's shared array, or NULL; list_lock is held. */
 static struct array_cache *shared_get(struct kmem_cache *cachep, struct kmem_cache_node *n)
 {
 	if (!n->shared && cachep->shared)
 		smp_store_release(&n->shared,
-				  array_make(cachep, cachep->batchcount * cachep->shared,
-					     cachep->batchcount));
+				  array_make(cachep, shared_limit(cachep), cachep->batchcount));
 	return n->shared;
 }
 
@@ -339,6 +344,38 @@ static void free_block(struct kmem_cache *cachep, void **objpp, unsigned int nr_
 		WRITE_ONCE(n->stats.max_freeable, n->free_slabs);
 }
 
+/* Up to @nr objects to the shared array; returns how many it had room for. list_lock is held. */
+static unsigned int push_shared(struct kmem_cache *cachep, struct kmem_cache_node *n, void **objpp,
+				unsigned int nr)
+{
+	struct array_cache *shared = shared_get(cachep, n);
+
+	if (!shared || shared->avail >= shared->limit)
+		return 0;
+	nr = min(nr, shared->limit - shared->avail);
+	memcpy(shared->entry + shared->avail, objpp, sizeof(void *) * nr);
+	count_add(shared->avail, nr);
+	trace_slab_step("transfer_objects", "cache %s: %u objects to the shared array",
+			cachep->name, nr);
+	return nr;
+}
+
+/* A batch of objects of @node to the shared array, in one step and if there is room for it. */
+bool node_share(struct kmem_cache *cachep, void **objpp, int node, unsigned int nr)
+{
+	struct kmem_cache_node *n = get_node(cachep, node);
+	bool fits;
+
+	if (!cachep->shared || shared_avail(n) + nr > shared_limit(cachep))
+		return false;
+	spin_lock(&n->list_lock);
+	fits = shared_get(cachep, n) && n->shared->limit - n->shared->avail >= nr;
+	if (fits)
+		push_shared(cachep, n, objpp, nr);
+	spin_unlock(&n->list_lock);
+	return fits;
+}
+
 /*
  * @nr objects of @node, the coldest first, to the shared array, or else to the slabs. Interrupts
  * are off. Returns how many were taken: fewer than @nr when the shared array had little room.
@@ -346,20 +383,15 @@ static void free_block(struct kmem_cache *cachep, void **objpp, unsigned int nr_
 unsigned int node_flush(struct kmem_cache *cachep, void **objpp, int node, unsigned int nr)
 {
 	struct kmem_cache_node *n = get_node(cachep, node);
-	struct array_cache *shared;
+	unsigned int shared;
 	LIST_HEAD(list);
 
 	spin_lock(&n->list_lock);
-	shared = shared_get(cachep, n);
-	if (shared && shared->avail < shared->limit) {
-		nr = min(nr, shared->limit - shared->avail);
-		memcpy(shared->entry + shared->avail, objpp, sizeof(void *) * nr);
-		count_add(shared->avail, nr);
-		trace_slab_step("transfer_objects", "cache %s: %u objects to the shared array",
-				cachep->name, nr);
-	} else {
+	shared = push_shared(cachep, n, objpp, nr);
+	if (shared)
+		nr = shared;
+	else
 		free_block(cachep, objpp, nr, node, &list);
-	}
 	spin_unlock(&n->list_lock);
 	slabs_destroy(cachep, &list);
 	return nr;

@@ -16,9 +16,11 @@
 #include <karc/refcount/graph.h>
 #include "internal.h"
 
+/* Of both tables of u16 that frames have, one behind the other: ->frame_class, ->block_use. */
 static size_t frame_class_bytes(const struct slab_state *state)
 {
-	return state->max_pfn * sizeof(*state->frame_class);
+	return (state->max_pfn + state->max_pfn / PHYSMEM_JOIN_FRAMES + 1) *
+	       sizeof(*state->frame_class);
 }
 
 static size_t track_bytes(const struct slab_state *state)
@@ -68,6 +70,7 @@ static int slab_init(struct machine *m)
 	state->frame_class = hostmem_map(machine_hostmem(m), frame_class_bytes(state));
 	if (!state->frame_class)
 		goto free_reap;
+	state->block_use = state->frame_class + state->max_pfn;
 	state->track = hostmem_map(machine_hostmem(m), track_bytes(state));
 	if (!state->track)
 		goto unmap_class;

@@ -18,6 +18,10 @@
  *	with slab_on_destroy() runs when the slab goes. Objects that lie in arrays count as used,
  *	so the count changes only when objects move between arrays and slabs.
  *
+ *	slab_state.block_use[pfn / PHYSMEM_JOIN_FRAMES]: how many of those frames slabs have, and
+ *	whether the host was asked to map them all as one large page. That is as dear as touching
+ *	them, holds three frames for each that slabs have at most, and is done by who may sleep.
+ *
  * Invariants
  *	I3 freelist[active .. num) names each free object once, exactly those are marked FREE_HERE,
  *	   and none of them is in an array; a full OBJFREELIST slab has no list
@@ -53,6 +57,11 @@
 
 #define FREE_HERE		0x8000u
 static_assert(SLAB_OBJECTS_MAX < FREE_HERE, "an index leaves room for the mark");
+
+/* slab_state.block_use: frames that slabs have, of which so many are worth a large page; done. */
+#define BLOCK_JOIN_AT		(PHYSMEM_JOIN_FRAMES / 4)
+#define BLOCK_JOINED		0x8000u
+static_assert(PHYSMEM_JOIN_FRAMES < BLOCK_JOINED, "a count leaves room for the mark");
 
 /* gfp bits that decide where slabs come from are the cache's business. */
 #define GFP_SLAB_BUG_MASK	(__GFP_DMA32 | __GFP_HIGHMEM | ~__GFP_BITS_MASK)
@@ -140,6 +149,29 @@ static int stat_item(const struct kmem_cache *cachep)
 						      NR_SLAB_UNRECLAIMABLE_B;
 }
 
+/*
+ * Objects that are used in any order lie on more frames than a TLB has entries. So where slabs have
+ * a good part of a large page of the host's, it is asked to make one, once.
+ */
+static void count_frames(struct kmem_cache *cachep, const struct page *page, gfp_t gfp)
+{
+	unsigned long pfn = page_to_pfn(page);
+	u16 *use = &cachep->state->block_use[pfn / PHYSMEM_JOIN_FRAMES];
+	u16 now = (u16)(1u << cachep->gfporder);
+
+	now = (u16)(now + __atomic_fetch_add(use, now, __ATOMIC_RELAXED));
+	if (likely(now < BLOCK_JOIN_AT || now & BLOCK_JOINED) || !gfpflags_allow_blocking(gfp))
+		return;
+	if (!(__atomic_fetch_or(use, BLOCK_JOINED, __ATOMIC_RELAXED) & BLOCK_JOINED))
+		physmem_join(cachep->state->machine, pfn);
+}
+
+static void uncount_frames(const struct kmem_cache *cachep, const struct page *page)
+{
+	__atomic_fetch_sub(&cachep->state->block_use[page_to_pfn(page) / PHYSMEM_JOIN_FRAMES],
+			   1u << cachep->gfporder, __ATOMIC_RELAXED);
+}
+
 static struct page *kmem_getpages(struct kmem_cache *cachep, gfp_t gfp, int node)
 {
 	struct page *page = alloc_pages_node(node, (gfp & GFP_SLAB_PAGE_MASK) |
@@ -151,6 +183,7 @@ static struct page *kmem_getpages(struct kmem_cache *cachep, gfp_t gfp, int node
 	ledger_add(LEDGER_KIND, cachep->site, PAGE_SIZE << cachep->gfporder);
 	mod_node_page_state(NODE_DATA(page_to_nid(page)), stat_item(cachep),
 			    (long)(PAGE_SIZE << cachep->gfporder));
+	count_frames(cachep, page, gfp);
 	return page;
 }
 
@@ -186,6 +219,7 @@ static void kmem_freepages(struct kmem_cache *cachep, struct page *page)
 			cachep->name, 1u << cachep->gfporder, page_to_pfn(page));
 	mem_unpoison(page_to_virt(page), PAGE_SIZE << cachep->gfporder);
 	clear_frame_class(cachep, page);
+	uncount_frames(cachep, page);
 	__ClearPageSlab(page);
 	page_mapcount_reset(page);
 	page->mapping = NULL;

@@ -197,6 +197,35 @@ static void classes_are_used_again(void **state)
 	}
 }
 
+/* Free one after the other until the array that CPUs share is full: no slab was touched so far. */
+static void small_objects_pass_between_cpus_without_touching_slabs(void **state)
+{
+	static void *p[8000];
+	struct kmem_cache *c = cache_of(64), *large = cache_of(1024);
+	struct kmem_cache_node *n = c->node[0];
+	unsigned long on_slabs;
+	unsigned int i;
+
+	(void)state;
+	assert_true(large->shared < c->shared);
+	assert_true(c->spare_limit >= c->shared * c->batchcount);
+	for (i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+	on_slabs = n->free_objects;
+	for (i = 0; i < ARRAY_SIZE(p) && shared_avail(n) < c->shared * c->batchcount; i++)
+		kmem_cache_free(c, p[i]);
+	assert_int_equal(shared_avail(n), c->shared * c->batchcount);
+	assert_int_equal(n->free_objects, on_slabs);
+	assert_true(i >= c->spare_limit + shared_avail(n));
+	for (; i < ARRAY_SIZE(p); i++)
+		kmem_cache_free(c, p[i]);
+	assert_true(n->free_objects > on_slabs);
+	assert_int_equal(kmem_cache_live_objects(c), 0);
+	assert_int_equal(machine_check(this_machine()), 0);
+	kmem_cache_destroy(large);
+	kmem_cache_destroy(c);
+}
+
 static const struct machine_config untracked = { .cmdline = "untracked" };
 
 /* With the inlined ways, and (tracked) without. */
@@ -214,6 +243,8 @@ int main(void)
 		karc_unit_test_config(armed_failure_is_not_overtaken_by_what_is_ready, 1,
 				      &untracked),
 		BOTH_WAYS(foreign_frees_come_home_in_batches),
+		karc_unit_test_config(small_objects_pass_between_cpus_without_touching_slabs, 4,
+				      &untracked),
 		karc_unit_test_config(classes_are_used_again, 1, &untracked),
 	};
 

@@ -270,6 +270,45 @@ static void too_many_free_objects_send_slabs_home(void **state)
 	kmem_cache_destroy(c);
 }
 
+/* Frames that slabs have, by what is kept for each large page of the host's. */
+static unsigned long frames_counted(unsigned int *nr_joined)
+{
+	const struct slab_state *slabs = slab_here();
+	unsigned long nr = 0;
+
+	*nr_joined = 0;
+	for (unsigned long i = 0; i <= slabs->max_pfn / PHYSMEM_JOIN_FRAMES; i++) {
+		nr += slabs->block_use[i] & 0x7fffu;
+		*nr_joined += slabs->block_use[i] >> 15;
+	}
+	return nr;
+}
+
+static void many_slabs_ask_for_large_pages_of_the_host(void **state)
+{
+	static void *p[2000];
+	struct kmem_cache *c = cache_of(4096);
+	unsigned int nr_joined, joined_before;
+	unsigned long before;
+
+	(void)state;
+	machine_quiesce(this_machine());
+	before = frames_counted(&joined_before);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+		memset(p[i], (int)(i & 0xff), 4096);
+	}
+	assert_true(frames_counted(&nr_joined) >= before + ARRAY_SIZE(p));
+	assert_true(nr_joined > joined_before);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		assert_int_equal(((unsigned char *)p[i])[4095], i & 0xff);
+		kmem_cache_free(c, p[i]);
+	}
+	kmem_cache_destroy(c);
+	machine_quiesce(this_machine());
+	assert_int_equal(frames_counted(&nr_joined), before);
+}
+
 static void successive_slabs_begin_at_different_colours(void **state)
 {
 	struct kmem_cache *c = cache_of(600);
@@ -701,6 +740,7 @@ int main(void)
 		KARC_TESTS(shrink_gives_every_frame_back),
 		karc_unit_test(slab_page_counts_its_objects_and_lists_follow),
 		KARC_TESTS(too_many_free_objects_send_slabs_home),
+		karc_unit_test(many_slabs_ask_for_large_pages_of_the_host),
 		karc_unit_test(successive_slabs_begin_at_different_colours),
 		KARC_TESTS(destructors_of_a_slab_page_run_once_in_reverse_order),
 		karc_unit_test(destroying_the_cache_runs_them_too),
