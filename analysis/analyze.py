@@ -7,7 +7,9 @@
     analyze.py --clang CLANG --depfile D --verify OUT SOURCE -- FLAGS
         SOURCE is a corpus file: its findings must be exactly its karc-warning comments
 
-A finding that is wrong can be silenced in analysis/suppressions.txt, with the reason.
+What the analyzer is told for every file stands in analysis/flags, which the build reads as well: it
+runs clang itself, and this only where clang says anything.  A finding that is wrong can be silenced
+in analysis/suppressions.txt, with the reason.
 """
 
 import os
@@ -16,16 +18,6 @@ import shutil
 import subprocess
 import sys
 
-CHECKERS = "core,osx.cocoa.RetainCount,unix.Malloc,unix.MismatchedDeallocator,nullability"
-ANALYZE = [
-    "--analyze", "--analyzer-no-default-checks",
-    "-Xclang", "-analyzer-checker=" + CHECKERS,
-    "-Xclang", "-analyzer-config", "-Xclang", "unix.DynamicMemoryModeling:Optimistic=true",
-    "-Wno-nullability-completeness", "-Wno-unused-command-line-argument",
-]
-# A test function is one long path of assertions; a fifth of the default finds what is in it.
-TESTS = ["-Xclang", "-analyzer-config", "-Xclang", "max-nodes=45000"]
-LANGUAGE = ["-std=gnu17", "-DKARC_DEBUG", "-O1"]
 HERE = os.path.dirname(os.path.abspath(__file__))
 FINDING = re.compile(r"^(\S+?):(\d+):\d+: (?:warning|error): (.*)$")
 
@@ -44,13 +36,9 @@ def suppressions():
     return entries
 
 
-def is_test(source):
-    return "tests/" in source
-
-
 def pkg_config_cflags(source):
     """Tests include cmocka.h; its place is pkg-config's business."""
-    if not is_test(source):
+    if "tests/" not in source:
         return []
     ask = subprocess.run(["pkg-config", "--cflags", "cmocka"], capture_output=True, text=True)
     return ask.stdout.split() if ask.returncode == 0 else []
@@ -63,11 +51,9 @@ def run(args):
         extra = ["-Xclang", "-verify=karc", "-o", args["out"] + ".plist"]
     else:
         extra = ["-Xclang", "-analyzer-output=text"]
-    if is_test(args["source"]):
-        extra += TESTS
     for word in ("-dependency-file", args["depfile"], "-MT", args["out"]):
         extra += ["-Xclang", word]
-    result = subprocess.run([args["clang"]] + ANALYZE + LANGUAGE + extra + flags
+    result = subprocess.run([args["clang"], "@" + os.path.join(HERE, "flags")] + extra + flags
                             + [args["source"]], capture_output=True, text=True)
     text = result.stdout + result.stderr
     if args["mode"] == "--verify":

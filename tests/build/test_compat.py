@@ -240,13 +240,15 @@ class Test:
             raise Failure("unexpected output: " + out)
 
     def cases(self):
-        return [self.each_header_mixes_with_libc_in_either_order,
-                self.each_header_has_the_names_of_its_linux_namesake,
-                self.libc_headers_lose_no_macro,
-                self.whoever_is_first_both_sides_get_all_their_names,
-                self.libc_still_serves_assembler_and_cplusplus,
-                self.linux_sources_run_on_an_installed_karc,
-                self.a_forgotten_put_in_a_linux_source_is_noticed]
+        headers = [self.each_header_mixes_with_libc_in_either_order,
+                   self.each_header_has_the_names_of_its_linux_namesake,
+                   self.libc_headers_lose_no_macro,
+                   self.whoever_is_first_both_sides_get_all_their_names,
+                   self.libc_still_serves_assembler_and_cplusplus]
+        # A compiler reads headers as it does in any variant.
+        once = ninja_variable("variant") == "release" or ninja_variable("cc") == "clang"
+        return (headers if once else []) + [self.linux_sources_run_on_an_installed_karc,
+                                            self.a_forgotten_put_in_a_linux_source_is_noticed]
 
 
 def main():

@@ -3,10 +3,12 @@
 """Goal: the checkers of the build do find what they are for.
 
 Method: small wrong inputs in a temporary copy: an include that points up, a test that dies, one
-that runs nothing, a leak for the analyzer.
+that runs nothing, a leak for the analyzer.  And configure.py's lists of what is left out somewhere
+name what is there, and for their reason.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,10 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.abspath(os.environ.get("KARC_ROOT") or os.path.join(HERE, "../.."))
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, ROOT)
+import configure
 
 
 def run(*command, **kw):
@@ -126,10 +132,42 @@ def analyzer_says_when_clang_is_missing(scratch):
     assert done.returncode != 0 and "not installed" in done.stdout, done.stdout
 
 
+def runner_asks_for_one_mode_where_threads_are_looked_at(scratch):
+    """Above hw, under the thread sanitizer; what is skipped is told and is not counted."""
+    script = ("echo '[ RUN      ] a'; [ \"$KARC_TEST_MODE\" = parallel ] && "
+              "echo '[  SKIPPED ] a' || echo '[       OK ] a'\n")
+    for variant, below, lines in (("tsan", "mm/slab", ["1 skipped", "0 passed, 0 failed"]),
+                                  ("tsan", "hw", ["1 passed, 0 failed"]),
+                                  ("asan", "mm/slab", ["1 passed, 0 failed"])):
+        path = os.path.join(scratch, "tests", below, "test_x")
+        write(path, "#!/bin/sh\n" + script, 0o755)
+        done = run(sys.executable, os.path.join(ROOT, "tests/support/run.py"), "--root", scratch,
+                   "--build", scratch, "--variant", variant, path)
+        assert done.stdout.splitlines()[1:] == lines, done.stdout
+
+
+def configure_leaves_out_of_tsan_only_what_has_one_thread(_):
+    for name in configure.ONE_THREAD_TESTS:
+        assert name in configure.TOOLS_TESTS, name
+        with open(os.path.join(ROOT, "tests/tools", name), encoding="utf-8") as f:
+            words = re.findall(r"\w+", f.read())
+        assert not {"parallel", "MODES", "fixture", "pthread_create"} & set(words), name
+
+
+def configure_knows_the_sources_to_look_at_deeply(_):
+    unknown = set(configure.DEEP_ANALYSIS) - set(configure.all_sources())
+    assert not unknown, unknown
+
+
+def configure_runs_once_only_what_is_a_test(_):
+    unknown = set(configure.ONCE_TESTS) - set(configure.BUILD_TESTS)
+    assert not unknown, unknown
+
+
 def main():
     failed = 0
     for name, case in list(globals().items()):
-        if not name.startswith(("layers_", "runner_", "analyzer_")):
+        if not name.startswith(("layers_", "runner_", "analyzer_", "configure_")):
             continue
         print(f"[ RUN      ] {name}")
         try:

@@ -431,7 +431,7 @@ struct fixture_verdict fixture_run_parallel(unsigned int cpus, void (*body)(void
 	return fixture_run_config(&config, body);
 }
 
-/* KARC_TEST_MODE, for use by hand. */
+/* KARC_TEST_MODE; the runner sets it under the thread sanitizer. */
 static bool mode_is_wanted(enum machine_mode mode)
 {
 	const char *wanted = getenv("KARC_TEST_MODE");

@@ -16,6 +16,8 @@
  * or stuck, when something warned, when a room's check finds a violation, or when shutdown finds
  * anything left. The log is shown when it is red. KARC_TEST_SEED=n in the environment runs it
  * under another seed, KARC_TEST_MODE=deterministic or =parallel skips the cases of the other mode.
+ * `ninja test` of the variant tsan does the latter in all rooms but hw: deterministic mode is one
+ * host thread, where the thread sanitizer has nothing to find that the other variants do not.
  *
  * In parallel mode fibers on different CPUs really run at once: what a body shares with them needs
  * atomics or locks, and "the other one has run by now" needs waiting for it.
