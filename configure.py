@@ -1015,7 +1015,7 @@ def write_library(w, rooms, objects):
         tools.append(w.obj(path))
         # Where a loop lies by chance must not decide.
         w.edge(tools[-1], "cc", [w.src(path)],
-               defines="-falign-functions=64")
+               defines="-falign-functions=64 -falign-loops=64")
     if tools:
         # A guest's own function binds to the program's one of that name: only public names there.
         w.edge("$karc", "link", tools + [combined])

@@ -317,8 +317,10 @@ static void copy_fresh(void **to, void **from, unsigned int nr)
 	typedef unsigned long two_words __attribute__((vector_size(16), aligned(8), may_alias));
 	unsigned int i = 0;
 
+#pragma GCC unroll 8
 	for (; i + FRESH < nr; i += 2)
 		*(two_words *)(void *)(to + i) = *(two_words *)(void *)(from + i);
+#pragma GCC unroll 8
 	for (; i < nr; i++)
 		WRITE_ONCE(to[i], READ_ONCE(from[i]));
 }

@@ -79,13 +79,14 @@ static __always_inline unsigned long slab_count(const unsigned int *count)
  */
 static __always_inline bool slab_pop(struct cpu *cpu, struct array_cache *ac, gfp_t gfp, void **obj)
 {
-	unsigned long nr = slab_count(&ac->nr_ready);
+	unsigned long left;
 	void *p;
 
-	if (unlikely(!nr) || unlikely(slab_is_held_up(cpu, gfp)))
+	if (unlikely(__builtin_sub_overflow(slab_count(&ac->nr_ready), 1ul, &left)) ||
+	    unlikely(slab_is_held_up(cpu, gfp)))
 		return false;
-	WRITE_ONCE(ac->nr_ready, (unsigned int)nr - 1);
-	p = ac->ready[nr - 1];
+	WRITE_ONCE(ac->nr_ready, (unsigned int)left);
+	p = ac->ready[left];
 	if (!p)
 		__builtin_unreachable();
 	*obj = p;
@@ -123,6 +124,16 @@ static __always_inline unsigned int slab_class_of(struct cpu *cpu, const void *p
 	return hot->frame_class[offset >> PAGE_SHIFT];
 }
 
+/* Is @p in a slab of @class? 0, which has no array, is that of all others, too. */
+static __always_inline bool slab_is_of_class(struct cpu *cpu, const void *p, unsigned int class)
+{
+	struct slab_hot *hot = (struct slab_hot *)(void *)cpu->hot[ROOM_SLAB];
+	u64 offset = (u64)((const char *)p - cpu->arena);
+
+	return likely(offset < cpu->direct_map_bytes) &&
+	       hot->frame_class[offset >> PAGE_SHIFT] == (u16)class;
+}
+
 /* ---- objects of caches with names ---- */
 
 static __always_inline void *slab_cache_alloc(struct kmem_cache *cachep, gfp_t gfp,
@@ -144,12 +155,11 @@ static __always_inline void slab_cache_free(struct kmem_cache *cachep, void *obj
 {
 #if SLAB_INLINE
 	struct cpu *cpu = this_cpu();
-	unsigned int class = slab_class_of(cpu, obj);
-	unsigned int own = likely(cachep) ? cachep->hot_class : 0;
-	struct array_cache *ac = slab_array_here(cpu, own);
+	unsigned int class = likely(cachep) ? cachep->hot_class : 0;
+	struct array_cache *ac = slab_array_here(cpu, class);
 
 	/* Compared, not used: what follows need not wait for the frame's class. */
-	if (likely(class == own) && likely(!slab_is_top(ac, obj)) &&
+	if (likely(slab_is_of_class(cpu, obj, class)) && likely(!slab_is_top(ac, obj)) &&
 	    likely(slab_push(ac, obj)))
 		return;
 #endif
