@@ -335,8 +335,17 @@ struct page *cache_grow_begin(struct kmem_cache *cachep, gfp_t gfp, int node);
 void slab_destroy(struct kmem_cache *cachep, struct page *page);
 void slabs_destroy(struct kmem_cache *cachep, struct list_head *list);
 void slab_release(struct kmem_cache *cachep, struct page *page);
-void *slab_get_obj(const struct kmem_cache *cachep, struct page *page);
+unsigned int slab_get_objs(const struct kmem_cache *cachep, struct page *page, void **to,
+			   unsigned int nr);
+static inline void *slab_get_obj(const struct kmem_cache *cachep, struct page *page)
+{
+	void *obj;
+
+	return slab_get_objs(cachep, page, &obj, 1) ? obj : NULL;
+}
 bool slab_put_obj(const struct kmem_cache *cachep, struct page *page, void *obj);
+unsigned int slab_put_objs(const struct kmem_cache *cachep, struct page *page, void **objpp,
+			   unsigned int nr);
 void slab_give_up_free(const struct kmem_cache *cachep, struct page *page);
 unsigned int slab_free_index(const struct page *page, unsigned int i);
 bool slab_is_free_here(const struct page *page, unsigned int index);

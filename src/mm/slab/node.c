@@ -190,21 +190,15 @@ void count_node_alloc(struct kmem_cache *cachep, int node)
 static unsigned int take_objects(struct kmem_cache *cachep, struct page *page, void **to,
 				 unsigned int nr)
 {
-	unsigned int got = 0;
+	unsigned int got;
 
 	nr = min(nr, cachep->num - page->slab_active);
-	while (got < nr) {
-		void *obj = slab_get_obj(cachep, page);
-
-		if (unlikely(!obj)) {
-			slab_give_up_free(cachep, page);
-			cache_count_error(cachep);
-			break;
-		}
-		to[nr - ++got] = obj;
-	}
-	if (unlikely(got < nr))
+	got = slab_get_objs(cachep, page, to, nr);
+	if (unlikely(got < nr)) {
+		slab_give_up_free(cachep, page);
+		cache_count_error(cachep);
 		memmove(to, to + nr - got, sizeof(*to) * got);
+	}
 	return got;
 }
 
@@ -307,19 +301,19 @@ static unsigned int put_run(struct kmem_cache *cachep, struct kmem_cache_node *n
 			    unsigned int nr, unsigned int *put)
 {
 	struct page *page = virt_to_head_page(objpp[0]);
-	size_t slab_bytes = PAGE_SIZE << cachep->gfporder;
-	const char *base = page_to_virt(page);
-	unsigned int i = 0, before = *put;
+	unsigned int done = slab_put_objs(cachep, page, objpp, nr);
 
-	do {
-		if (likely(slab_put_obj(cachep, page, objpp[i])))
-			++*put;
-		else
+	if (!done) {
+		/* The first of a full slab, whose free list goes into it; or it is reported. */
+		if (!slab_put_obj(cachep, page, objpp[0])) {
 			cache_count_error(cachep);
-	} while (++i < nr && (size_t)((const char *)objpp[i] - base) < slab_bytes);
-	if (*put != before)
-		requeue_slab(n, page);
-	return i;
+			return 1;
+		}
+		done = 1 + slab_put_objs(cachep, page, objpp + 1, nr - 1);
+	}
+	*put += done;
+	requeue_slab(n, page);
+	return done;
 }
 
 /* Objects back to their slabs; slabs that go are put on @list. list_lock of @node is held. */

@@ -88,22 +88,31 @@ bool slab_is_free_here(const struct page *page, unsigned int index)
 	return list && list[index] & FREE_HERE;
 }
 
-/* The next free object, or NULL: there is none, or the list is damaged. */
-void *slab_get_obj(const struct kmem_cache *cachep, struct page *page)
+/*
+ * Up to @nr free objects, the next one in @to[nr - 1] and so on downwards; returns how many: fewer
+ * when there are no more, or the list is damaged.
+ */
+unsigned int slab_get_objs(const struct kmem_cache *cachep, struct page *page, void **to,
+			   unsigned int nr)
 {
+	const unsigned int num = cachep->num, size = cachep->size;
+	unsigned int active = page->slab_active, got = 0, index;
 	freelist_idx_t *list = page->freelist;
-	unsigned int index;
 
-	if (unlikely(page->slab_active >= cachep->num || !list))
-		return NULL;
-	index = list[page->slab_active] & ~FREE_HERE;
-	if (unlikely(index >= cachep->num || !(list[index] & FREE_HERE)))
-		return NULL;
-	list[index] &= (freelist_idx_t)~FREE_HERE;
-	page->slab_active++;
-	if (page->slab_active == cachep->num && OBJFREELIST(cachep))
+	if (unlikely(!list))
+		return 0;
+	while (got < nr && active < num) {
+		index = list[active] & ~FREE_HERE;
+		if (unlikely(index >= num || !(list[index] & FREE_HERE)))
+			break;
+		list[index] &= (freelist_idx_t)~FREE_HERE;
+		active++;
+		to[nr - ++got] = (char *)page->s_mem + (size_t)index * size;
+	}
+	page->slab_active = active;
+	if (active == num && OBJFREELIST(cachep))
 		page->freelist = NULL;		/* it was in the object that goes now */
-	return index_to_obj(cachep, page, index);
+	return got;
 }
 
 /* False: it is no object of the slab, or free already; reported, nothing changed. */
@@ -127,6 +136,36 @@ bool slab_put_obj(const struct kmem_cache *cachep, struct page *page, void *obj)
 	list[page->slab_active] = (freelist_idx_t)((list[page->slab_active] & FREE_HERE) | index);
 	list[index] |= FREE_HERE;
 	return true;
+}
+
+/*
+ * As slab_put_obj() for objects of one slab that follow each other in @objpp, up to the first that
+ * is not of this slab or not as it should be; returns how many.
+ */
+unsigned int slab_put_objs(const struct kmem_cache *cachep, struct page *page, void **objpp,
+			   unsigned int nr)
+{
+	const char *first = page->s_mem;
+	freelist_idx_t *list = page->freelist;
+	unsigned int active = page->slab_active, index, i;
+	const unsigned int size = cachep->size;
+	const u32 reciprocal = cachep->reciprocal_size;
+
+	if (unlikely(!list))
+		return 0;
+	for (i = 0; i < nr && active; i++) {
+		size_t offset = (size_t)((const char *)objpp[i] - first);
+
+		index = (unsigned int)((u64)(u32)offset * reciprocal >> 32);
+		if ((size_t)index * size != offset || index >= cachep->num ||
+		    unlikely(list[index] & FREE_HERE))
+			break;
+		active--;
+		list[active] = (freelist_idx_t)((list[active] & FREE_HERE) | index);
+		list[index] |= FREE_HERE;
+	}
+	page->slab_active = active;
+	return i;
 }
 
 /* A free list that says nonsense: what it named is given up, the objects in use stay. */
