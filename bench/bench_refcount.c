@@ -24,12 +24,12 @@
  *                 poison of the word. Inlining the allocation and saving no registers in the put
  *                 made 137 of them 100, and 12.3 ns 7.9. How the rest divides was not measured;
  *                 that pop and push wait for each other through the array is a guess.
- *                 R4, a million nodes, either order. Measured: 8.5 to 11 ns a node, 0.32 to 0.42 of
- *                 Arc, 0.60 to 0.85 of the shared_ptr loop. The same code takes 5.3 to 6.3 ns with
- *                 ten thousand nodes, which the second-level cache holds, 0.19 to 0.26 and 0.38 to
- *                 0.50, so what is
- *                 missing is memory. Leaving out the store to each node changed nothing. That our
- *                 node is 64 bytes and the peers' 48 is a likely reason, not a measured one.
+ *                 R4, a million nodes, either order. Measured: 6.9 to 7.1 ns a node, 0.30 of Arc,
+ *                 0.58 to 0.61 of the shared_ptr loop; to 0.36 and 0.70 beside other programs. The
+ *                 same code takes 5.0 ns with ten thousand nodes, which the second-level cache
+ *                 holds, 0.22 and 0.44, so what is missing is memory. Leaving out the store to each
+ *                 node changed nothing. That our node is 64 bytes and the peers' 48 is a likely
+ *                 reason, not a measured one.
  */
 #include "bench.h"
 #include <karc/base/math.h>
@@ -523,11 +523,11 @@ static const struct bench_goal put_count_goals[] = { { .peers = { "c11" }, .limi
 static const struct bench_goal create_count_goals[] = { { .limit = 110 }, END };
 
 #define WHY_CREATE \
-	"100 instructions by callgrind, with ledger, safe point, fault injection and poison; " \
+	"94 instructions by callgrind, with ledger, safe point, fault injection and poison; " \
 	"it went from 12.3 ns to 7.9 with 137 made 100, and the goal is 4.7"
 #define WHY_LIST \
-	"5.3 ns a node where the second-level cache holds the list (row of 1e4, which meets both), " \
-	"8.5 to 11 beyond it: memory, not instructions"
+	"5.0 ns a node where the second-level cache holds the list (row of 1e4, which meets both), " \
+	"7 beyond it: memory, not instructions"
 
 static const struct bench_goal local_goals[] = { { .peers = { "rust" }, .limit = 0.15 }, END };
 static const struct bench_goal local2_goals[] = { { .peers = { "rust" }, .limit = 0.10 }, END };

@@ -19,7 +19,7 @@
  *                 aligned as the peers' are. 128 objects made ready at once instead of 60: 34 and
  *                 23 instructions, 0.45, and batches of A4 a few percent dearer. One process
  *                 in ten takes 9 ns for LIFO of 64 bytes for as long as it runs, tcmalloc's as
- *                 well as ours. Sizes known only at run time are a call to allocate, 73 with the
+ *                 well as ours. Sizes known only at run time are a call to allocate, 69 with the
  *                 table and the loop.
  *                 A3, 8 to 1024 bytes. 0.64 to 0.70. It is the host's TLB: on a host that makes no
  *                 large pages when it is asked (Linux before 6.1) it is 0.82 to 0.95.
@@ -31,14 +31,13 @@
  *                 arrays lie decides over another 1 ns of 6: best is apart, as malloc() puts them.
  *                 A7. 0.66 to 0.87, to 0.95 beside other programs, which take a CPU from one of
  *                 two.
- *                 G1, objects. 4.9 to 5.8: 21 to 25 ns and 4.2. The loop without an allocator, one
- *                 word written to each of a million lines in a row and their addresses kept and
- *                 read back, takes 10.4 to 11.6 ns where a thousand take 2.9, and 5.9 to 9.5 where
- *                 the host has large pages below the objects, but not below the addresses. A
- *                 quarter of ours is objects' way from slabs and back, which a thousand never go:
- *                 a miss for each slab's frame and free list. To ask for those beforehand, and to
- *                 move all objects of a slab in one loop, gained less than one run differs from
- *                 the next.
+ *                 G1, objects. 3.7 to 3.9: 16 to 17.5 ns and 4.4. The loop without an allocator, one word written
+ *                 to each of a million lines in a row and their addresses kept and read back,
+ *                 takes 10.4 to 11.6 ns where a thousand take 2.9, and 5.9 to 9.5 where the host
+ *                 has large pages below the objects, but not below the addresses. The rest is
+ *                 objects' way from slabs and back, which a thousand never go: a miss for each
+ *                 slab's frame and free list. To ask for those beforehand gained less than one run
+ *                 differs from the next.
  */
 #include "bench.h"
 #include <karc/base/math.h>
@@ -245,7 +244,7 @@ static const struct bench_row rows[] = {
 	{ .id = "A8", .path = "instructions, 8..1024 bytes",
 	  .kind = BENCH_COUNT, .n = 100000, .symbol = "lifo_mixed", .ours = SIZED(lifo_mixed),
 	  .goals = GOALS({ ALL_FOUR, 34,
-			   "73: a call and a table; tcmalloc takes 81" }) },
+			   "69: a call and a table; tcmalloc takes 81" }) },
 	{ .id = "A8", .path = "instructions, a cache's objects", .kind = BENCH_COUNT,
 	  .n = 100000, .symbol = "lifo64",
 	  .ours = { typed_begin, typed_run, typed_end },
