@@ -152,4 +152,37 @@ static inline void fail_each_of_atomic(const struct row *rows, unsigned int nr)
 			fail_each_allocation_of(&rows[i], GFP_ATOMIC);
 }
 
+/* The tests of a table of rows, on machines with high memory and with two nodes, and main(). */
+#define FAIL_NTH_MAIN(rows)								\
+static void a_failed_allocation_leaves_nothing_behind(void **state)			\
+{											\
+	(void)state;									\
+	fail_each_of(rows, ARRAY_SIZE(rows));						\
+}											\
+											\
+static void nor_does_one_that_may_not_wait(void **state)				\
+{											\
+	(void)state;									\
+	fail_each_of_atomic(rows, ARRAY_SIZE(rows));					\
+}											\
+											\
+int main(void)										\
+{											\
+	static const struct machine_config highmem = {					\
+		.mem_bytes = 64ULL << 20, .highmem_start = 48ULL << 20,			\
+	};										\
+	static const struct machine_config nodes = {					\
+		.mem_bytes = 64ULL << 20, .nr_nodes = 2,				\
+	};										\
+	const struct CMUnitTest tests[] = {						\
+		karc_unit_test_config(a_failed_allocation_leaves_nothing_behind, 1, &highmem), \
+		karc_unit_test_config(a_failed_allocation_leaves_nothing_behind, 4, &highmem), \
+		karc_unit_test_config(a_failed_allocation_leaves_nothing_behind, 4, &nodes), \
+		karc_unit_test_config(nor_does_one_that_may_not_wait, 1, &highmem),	\
+		karc_unit_test_config(nor_does_one_that_may_not_wait, 4, &nodes),	\
+	};										\
+											\
+	return cmocka_run_group_tests(tests, NULL, NULL);				\
+}
+
 #endif

@@ -370,33 +370,4 @@ static const struct row rows[] = {
 	ROW_SLEEPS(kobject_create_and_add, undo_kobject),
 };
 
-static void a_failed_allocation_leaves_nothing_behind(void **state)
-{
-	(void)state;
-	fail_each_of(rows, ARRAY_SIZE(rows));
-}
-
-static void nor_does_one_that_may_not_wait(void **state)
-{
-	(void)state;
-	fail_each_of_atomic(rows, ARRAY_SIZE(rows));
-}
-
-int main(void)
-{
-	static const struct machine_config highmem = {
-		.mem_bytes = 64ULL << 20, .highmem_start = 48ULL << 20,
-	};
-	static const struct machine_config nodes = {
-		.mem_bytes = 64ULL << 20, .nr_nodes = 2,
-	};
-	const struct CMUnitTest tests[] = {
-		karc_unit_test_config(a_failed_allocation_leaves_nothing_behind, 1, &highmem),
-		karc_unit_test_config(a_failed_allocation_leaves_nothing_behind, 4, &highmem),
-		karc_unit_test_config(a_failed_allocation_leaves_nothing_behind, 4, &nodes),
-		karc_unit_test_config(nor_does_one_that_may_not_wait, 1, &highmem),
-		karc_unit_test_config(nor_does_one_that_may_not_wait, 4, &nodes),
-	};
-
-	return cmocka_run_group_tests(tests, NULL, NULL);
-}
+FAIL_NTH_MAIN(rows)
