@@ -10,6 +10,7 @@ references, groups), DOT by `dot -Tplain` where Graphviz is installed, SVG as XM
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -237,6 +238,18 @@ def graphviz_takes_it():
         assert any("mm_struct" in (e.text or "") for e in tree.iter())
 
 
+def the_pictures_that_are_shipped_name_places_that_are_there():
+    place = re.compile(r"[\w/]+\.[ch]:\d+ \w+\(\)")
+    for name, status in STATUS.items():
+        path = os.path.join(ROOT, "examples/graphs", name + ".svg")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as f:
+                shipped = set(place.findall(f.read()))
+            assert shipped, name
+            wrong = shipped - set(place.findall(dot("--scenario", name, status=status)))
+            assert not wrong, "draw %s anew: %s" % (path, wrong)
+
+
 def without_graphviz_the_rest_works():
     with tempfile.TemporaryDirectory() as where:
         env = dict(os.environ, PATH=where)
@@ -343,6 +356,7 @@ def main():
              counts_are_references_and_holders, moments_are_headings_steps_and_numbers,
              a_case_is_a_story_of_its_own, leak_shows_what_is_left, cycle_is_told_edge_by_edge,
              a_thousand_objects_stay_readable, what_is_shown_can_be_chosen, graphviz_takes_it,
+             the_pictures_that_are_shipped_name_places_that_are_there,
              without_graphviz_the_rest_works, a_graphviz_that_fails_is_told,
              a_recording_has_moments_too, the_same_seed_is_the_same_picture, wrong_use_is_told,
              output_that_does_not_arrive_is_an_error, help_is_no_error]
